@@ -1,0 +1,60 @@
+"""Progress as values: what the flasher tells whoever listens.
+
+What belongs here: frozen events and the `Observer` type. Nothing here prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Union
+
+from .errors import JsonValue
+
+Phase = Literal["connect", "init", "read", "erase", "program", "verify", "close"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What is going to be done, before anything is touched."""
+
+    summary: str
+    data: dict[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A phase begins; total is in bytes, 0 where the phase has no length."""
+
+    phase: Phase
+    total: int = 0
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """A phase moved on; done is in bytes since the phase began."""
+
+    phase: Phase
+    done: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A phase ended well; seconds is its duration."""
+
+    phase: Phase
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something the user should know that is no error."""
+
+    code: str
+    message: str
+    data: dict[str, JsonValue] = field(default_factory=dict)
+
+
+Event = Union[Planned, Started, Advanced, Finished, Noted]
+Observer = Callable[[Event], None]

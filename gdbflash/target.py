@@ -1,0 +1,95 @@
+"""The only seam to a debugger.
+
+What belongs here: the `Target` protocol, and the values that cross it. Implementations live where their
+debugger lives: `mi.MiTarget` over GDB/MI, `ingdb.GdbTarget` inside GDB.
+
+Register names are GDB's, in lower case: r0..r12, sp, lr, pc, xpsr, msp, psp, primask, control. A register is
+an unsigned 32-bit number.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class StopReason(enum.Enum):
+    """Why a run ended."""
+
+    ARRIVED = "arrived"
+    """PC is at the address that was waited for."""
+    TIMEOUT = "timeout"
+    """The time was up while the core was running; it has been halted."""
+    ELSEWHERE = "elsewhere"
+    """The core halted by itself at another address: a fault, another breakpoint, somebody else's halt."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where and why a run ended; the core is halted."""
+
+    reason: StopReason
+    pc: int
+    signal: str = ""
+    """The server's own word for it, such as SIGTRAP or SIGSEGV; empty when it gave none."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the debugger and server at hand can do."""
+
+    server: str
+    """Profile name: openocd, stlink, qemu, pyocd, jlink, st-util, blackmagic, board, generic."""
+    registers: frozenset[str]
+    """Names that `read_registers` and `write_registers` take."""
+    memory_while_running: bool = False
+
+
+class Target(Protocol):
+    """A microcontroller under debug.
+
+    Every method but `close` may raise ConnectionLost. A refusal by the server is a CommandRefused.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this debugger and server can do."""
+
+    @property
+    def disturbances(self) -> int:
+        """Count the events after which RAM may no longer hold what was loaded (a reset, code run by the server)."""
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Read size bytes; raises MemoryAccessError when any of them cannot be read."""
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
+
+    def read_registers(self, names: Iterable[str]) -> dict[str, int]:
+        """Read registers by name; raises CommandRefused for a name that is not in capabilities."""
+
+    def write_registers(self, values: Mapping[str, int]) -> None:
+        """Write registers, in the order given; raises CommandRefused for a name that is not in capabilities."""
+
+    def run_until(self, address: int, timeout: float) -> Stop:
+        """Let the core run from PC until it reaches address or timeout seconds passed; it is halted on return.
+
+        Halted also when an exception such as KeyboardInterrupt leaves this method.
+        """
+
+    def reset_and_halt(self) -> None:
+        """Reset the MCU and leave it halted before its first instruction; raises PrepareError."""
+
+    def reset_and_run(self) -> None:
+        """Reset the MCU and leave it running; the target can only be closed afterwards."""
+
+    def resume(self) -> None:
+        """Let the core go on from PC; the target can only be closed afterwards."""
+
+    def monitor(self, command: str) -> str:
+        """Pass a command to the server and return what it printed; raises CommandRefused."""
+
+    def close(self) -> None:
+        """Give the connection back; the core stays as it is. Never raises."""
