@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Union
+from typing import Literal
 
 from .errors import JsonValue
 
@@ -56,5 +56,5 @@ class Noted:
     data: dict[str, JsonValue] = field(default_factory=dict)
 
 
-Event = Union[Planned, Started, Advanced, Finished, Noted]
+Event = Planned | Started | Advanced | Finished | Noted
 Observer = Callable[[Event], None]
