@@ -1,0 +1,141 @@
+"""Show events, results and errors to people, or as JSON lines to programs.
+
+What belongs here: every print of the package, and `rich`. With JSON, stdout carries one object a line and nothing
+else; what is meant for people then goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from rich.console import Console as Terminal
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
+from .errors import GdbflashError, JsonValue
+from .events import Advanced, Event, Finished, Noted, Planned, Started
+
+
+def bytes_in_words(size: int) -> str:
+    """Say a number of bytes as people do: 256 B, 64 KiB, 16 MiB."""
+    for unit, width in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= width:
+            return f"{size / width:.4g} {unit}"
+    return f"{size} B"
+
+
+class Console:
+    """Show what happens on stdout and stderr.
+
+    verbosity: -1 errors only, 0 phases and results, 1 also plans and minor notes.
+    """
+
+    def __init__(self, *, as_json: bool = False, verbosity: int = 0) -> None:
+        self.as_json = as_json
+        self.verbosity = verbosity
+        self._out = Terminal(stderr=as_json, highlight=False, soft_wrap=True)
+        self._errors = Terminal(stderr=True, highlight=False, soft_wrap=True)
+        self._progress: Progress | None = None
+        self._started = Started("connect")
+        self._done = 0
+
+    def observe(self, event: Event) -> None:
+        """Show one event."""
+        if self.as_json:
+            self._emit(_as_object(event))
+        if self.verbosity < 0:
+            return
+        if isinstance(event, Started):
+            self._begin(event)
+        elif isinstance(event, Advanced):
+            self._done = event.done
+            if self._progress is not None:
+                self._progress.update(self._progress.task_ids[0], completed=event.done)
+        elif isinstance(event, Finished):
+            self._end(event)
+        elif isinstance(event, Noted):
+            self.say(f"note: {event.message}", style="yellow")
+        elif isinstance(event, Planned):
+            self.say(event.summary)
+
+    def _begin(self, event: Started) -> None:
+        self._started, self._done = event, 0
+        if event.total and self._out.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description:8}"),
+                BarColumn(),
+                DownloadColumn(binary_units=True),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+                console=self._out,
+                transient=True,
+            )
+            self._progress.add_task(event.phase, total=event.total)
+            self._progress.start()
+
+    def _end(self, event: Finished) -> None:
+        self.stop_progress()
+        what = bytes_in_words(self._done) if self._started.total else self._started.label
+        rate = f"  {bytes_in_words(int(self._done / event.seconds))}/s" if self._done and event.seconds > 0 else ""
+        if what:
+            self.say(f"{event.phase:8} {what:>12}  {event.seconds:6.2f} s{rate}")
+
+    def stop_progress(self) -> None:
+        """Take a bar that is still shown off the screen."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line for people."""
+        if self.verbosity >= 0:
+            self._out.print(Text(text, style=style))
+
+    def table(self, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
+        """Print rows in columns for people."""
+        table = Table(*header, box=None, show_header=bool(header), pad_edge=False)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        self._out.print(table)
+
+    def plain(self, text: str) -> None:
+        """Print a line that scripts may take as it is."""
+        print(text)
+
+    def result(self, *, ok: bool, exit_code: int, seconds: float, data: dict[str, JsonValue]) -> None:
+        """Emit the last JSON line; nothing for people."""
+        if self.as_json:
+            self._emit({"event": "result", "ok": ok, "exit_code": exit_code, "seconds": round(seconds, 3), **data})
+
+    def error(self, error: GdbflashError) -> None:
+        """Show a failure to people."""
+        self.stop_progress()
+        self._errors.print(Text.assemble(("error: ", "bold red"), error.message))
+
+    def object(self, value: JsonValue) -> None:
+        """Print one JSON object, alone on its line."""
+        self._emit(value)
+
+    def _emit(self, value: JsonValue, file: TextIO | None = None) -> None:
+        print(json.dumps(value), file=file or sys.stdout, flush=True)
+
+
+def failure(error: GdbflashError) -> dict[str, JsonValue]:
+    """Give an error as the `error` object of a result line."""
+    return {"kind": error.kind, "message": error.message, **error.data}
+
+
+def _as_object(event: Event) -> dict[str, JsonValue]:
+    if isinstance(event, Planned):
+        return {"event": "plan", **event.data}
+    if isinstance(event, Started):
+        return {"event": "start", "phase": event.phase, "total": event.total, "label": event.label}
+    if isinstance(event, Advanced):
+        return {"event": "advance", "phase": event.phase, "done": event.done}
+    if isinstance(event, Finished):
+        return {"event": "finish", "phase": event.phase, "seconds": round(event.seconds, 3)}
+    return {"event": "note", "code": event.code, "message": event.message, **event.data}

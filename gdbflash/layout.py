@@ -1,0 +1,111 @@
+"""Share out the target's RAM between a loader and what its calls need.
+
+What belongs here: the `Layout` value and the one pure function that makes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import PlanError
+from .ranges import Range, without
+
+if TYPE_CHECKING:
+    from .loader import ExternalLoader
+
+WORD = 4
+SCRATCH_SIZE = 256
+"""r9 points at this much zeroed RAM: some loaders, built with position-independent data, keep variables there."""
+LEAST_STACK = 1024
+"""What the vendor's tool gives; real loaders were measured to use 92 to 428 bytes."""
+LARGE_STACK = 16 * 1024
+LEAST_BUFFER = 256
+"""A page of the usual serial NOR chip: less would make every program call partial."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Who owns which part of the RAM while a loader is in it.
+
+    From low to high: the word for the return address, the loader's segments (which may lie anywhere), then in the
+    largest free stretch scratch, stack (growing down to its canary) and buffers, each followed by a guard word.
+    """
+
+    ram: Range
+    return_address: int
+    scratch: Range
+    stack: Range
+    buffers: tuple[Range, ...]
+
+    @property
+    def stack_top(self) -> int:
+        """What SP starts as."""
+        return self.stack.end
+
+    @property
+    def last_word(self) -> int:
+        """The highest word in use: proof that the RAM is as large as thought."""
+        return self.buffers[-1].end
+
+    @property
+    def used(self) -> tuple[Range, ...]:
+        """What is overwritten, the loader's segments excepted."""
+        parts = (Range(self.return_address, WORD), self.scratch, self.stack, *self.buffers)
+        return (*parts, Range(self.last_word, WORD))
+
+
+def plan_layout(loader: ExternalLoader, ram: Range, *, buffers: int = 1, largest_buffer: int | None = None) -> Layout:
+    """Share out the RAM around a loader; raises PlanError when it is too small.
+
+    buffers is 1 or 2; buffer sizes are equal multiples of 8, at most largest_buffer bytes.
+    """
+    if loader.return_address not in ram:
+        raise PlanError(
+            f"The loader owns the word at 0x{loader.return_address:08X}, which is outside the RAM {ram}. "
+            "Name the RAM it was linked for with --ram START:SIZE.",
+            address=loader.return_address,
+        )
+    taken = [Range(loader.return_address, WORD)]
+    taken += [Range(each.address, each.memory_size) for each in loader.load_segments]
+    for each in taken:
+        if each.address in ram and each.end > ram.end:
+            raise PlanError(
+                f"The loader's segment {each} runs past the end of the RAM {ram}. "
+                "Use the loader made for this device, or name the RAM with --ram START:SIZE.",
+                address=each.address,
+                size=each.size,
+            )
+    # The word below the return address' own is never ours: what lies under the loader may belong to somebody.
+    room = without((Range(loader.return_address, ram.end - loader.return_address),), taken)
+    free = max(room, key=lambda each: each.size, default=Range(ram.end, 0))
+    start, end = -(-free.address // 8) * 8, free.end // 8 * 8
+    fixed = SCRATCH_SIZE + buffers * 8
+    total = end - start - fixed
+    stack_size = LARGE_STACK if total >= 4 * LARGE_STACK else max(LEAST_STACK, total // 4 // 8 * 8)
+    size = (total - stack_size) // buffers // 8 * 8
+    if size >= loader.storage.page_size > 0:
+        size -= size % _even(loader.storage.page_size)
+    if largest_buffer is not None:
+        size = min(size, max(LEAST_BUFFER, largest_buffer // 8 * 8))
+    if size < LEAST_BUFFER:
+        raise PlanError(
+            f"RAM {ram} leaves {max(0, end - start)} bytes beside the loader, too few for a stack and a buffer "
+            f"({fixed + LEAST_STACK + LEAST_BUFFER} are needed). Name more RAM with --ram START:SIZE.",
+            free=max(0, end - start),
+        )
+    scratch = Range(start, SCRATCH_SIZE)
+    stack = Range(scratch.end, stack_size)
+    first = stack.end
+    return Layout(
+        ram=ram,
+        return_address=loader.return_address,
+        scratch=scratch,
+        stack=stack,
+        buffers=tuple(Range(first + index * (size + 8), size) for index in range(buffers)),
+    )
+
+
+def _even(page: int) -> int:
+    """Round a page size up to a multiple of 8, the alignment that buffers have."""
+    return -(-page // 8) * 8

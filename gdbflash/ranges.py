@@ -1,0 +1,72 @@
+"""Stretches of addresses and the few operations on them that planning needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Range:
+    """size bytes from address on."""
+
+    address: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The first address behind it."""
+        return self.address + self.size
+
+    def __contains__(self, address: int) -> bool:
+        return self.address <= address < self.end
+
+    def __str__(self) -> str:
+        return f"0x{self.address:08X}-0x{self.end - 1:08X}" if self.size else f"0x{self.address:08X} (empty)"
+
+
+def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """Sort ranges and join those that touch or overlap; empty ones vanish."""
+    result: list[Range] = []
+    for each in sorted(ranges):
+        if not each.size:
+            continue
+        if result and each.address <= result[-1].end:
+            first = result[-1].address
+            result[-1] = Range(first, max(result[-1].end, each.end) - first)
+        else:
+            result.append(each)
+    return tuple(result)
+
+
+def without(ranges: Iterable[Range], holes: Iterable[Range]) -> tuple[Range, ...]:
+    """Say what of ranges lies outside holes, sorted and joined."""
+    cut = joined(holes)
+    result: list[Range] = []
+    index = 0
+    for whole in joined(ranges):
+        start = whole.address
+        while index < len(cut) and cut[index].end <= start:
+            index += 1
+        probe = index
+        while probe < len(cut) and cut[probe].address < whole.end:
+            if cut[probe].address > start:
+                result.append(Range(start, cut[probe].address - start))
+            start = max(start, cut[probe].end)
+            probe += 1
+        if start < whole.end:
+            result.append(Range(start, whole.end - start))
+    return tuple(result)
+
+
+def slices(whole: Range, size: int, align: int = 1) -> Iterator[Range]:
+    """Cut a range into pieces of at most size bytes whose inner borders are multiples of align.
+
+    size is at least align; the first and last piece may be shorter.
+    """
+    start = whole.address
+    step = size - size % align
+    while start < whole.end:
+        end = min(whole.end, (start + step) // align * align)
+        yield Range(start, end - start)
+        start = end

@@ -1,0 +1,142 @@
+"""Old bytes of touched sectors, kept safe on the host while the chip does not hold them.
+
+What belongs here: the recovery file, its place, its form. A file holds one JSON line that names the storage and the
+stretches, with a SHA-256 over the bytes that follow it in the same order. It is complete and synced before it gets
+its name, so a file that exists can be used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import OutputError
+from .plan import Content
+
+_FORMAT = "gdbflash recovery 1"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which storage on which unit the bytes belong to; unit is the MCU's unique ID in hex, or empty if unknown."""
+
+    storage: str
+    address: int
+    size: int
+    unit: str
+
+    @property
+    def file_name(self) -> str:
+        """A name that is the same for the same storage on the same unit."""
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", self.storage)[:60]
+        return f"{name}-{self.address:08X}-{self.unit or 'unknown-unit'}.gdbflash"
+
+
+def directory() -> Path:
+    """Name the folder of recovery files: $GDBFLASH_STATE, or gdbflash in the XDG state folder."""
+    explicit = os.environ.get("GDBFLASH_STATE")
+    if explicit:
+        return Path(explicit)
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "gdbflash"
+
+
+def path_for(identity: Identity) -> Path:
+    """Name the recovery file of a storage."""
+    return directory() / identity.file_name
+
+
+def save(identity: Identity, kept: Content) -> Path:
+    """Write and sync the recovery file, in one piece or not at all; raises OutputError."""
+    path = path_for(identity)
+    digest = hashlib.sha256()
+    for _, data in kept.pieces:
+        digest.update(data)
+    head = {
+        "format": _FORMAT,
+        "storage": identity.storage,
+        "address": identity.address,
+        "size": identity.size,
+        "unit": identity.unit,
+        "stretches": [[address, len(data)] for address, data in kept.pieces],
+        "sha256": digest.hexdigest(),
+    }
+    partial = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(json.dumps(head).encode() + b"\n")
+            for _, data in kept.pieces:
+                file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"The bytes to keep could not be saved to {path} ({error.strerror}); nothing was erased. "
+            "Free some space, set GDBFLASH_STATE to another folder, or add --no-keep.",
+            path=str(path),
+        ) from error
+    return path
+
+
+def load(identity: Identity) -> Content | None:
+    """Read the recovery file of a storage; None when there is none. Raises OutputError for an unusable one."""
+    path = path_for(identity)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error)) from error
+    line, _, data = raw.partition(b"\n")
+    try:
+        head = json.loads(line)
+        stretches = [(int(address), int(size)) for address, size in head["stretches"]]
+        same = (head["format"], head["address"], head["size"]) == (_FORMAT, identity.address, identity.size)
+        sound = head["sha256"] == hashlib.sha256(data).hexdigest() and sum(size for _, size in stretches) == len(data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unusable(path, "its first line is damaged") from error
+    if not (same and sound):
+        raise _unusable(path, "its content is damaged or for another storage")
+    return Content(tuple(_cut(stretches, memoryview(data))))
+
+
+def _cut(stretches: list[tuple[int, int]], data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    offset = 0
+    for address, size in sorted(stretches):
+        yield address, data[offset : offset + size]
+        offset += size
+
+
+def _unusable(path: Path, why: str) -> OutputError:
+    return OutputError(
+        f"The recovery file {path} of an earlier, interrupted write cannot be used: {why}. "
+        "Move it away to go on without the bytes it should hold.",
+        path=str(path),
+    )
+
+
+def remove(identity: Identity) -> None:
+    """Delete the recovery file; one that is gone already is fine."""
+    path = path_for(identity)
+    path.unlink(missing_ok=True)
+    if path.parent.is_dir():
+        _sync_directory(path.parent)
+
+
+def _sync_directory(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,311 @@
+"""One external loader in the target's RAM: put there, proven, initialised, called.
+
+What belongs here: the rules that every loader's use follows, whatever it is used for. `flasher` says what for.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .call import SUCCESS, Call, Returned, expect_success, perform
+from .devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ram_around
+from .errors import CallFailed, PlanError, PrepareError, TargetError
+from .events import Noted, Observer
+from .layout import WORD, Layout, plan_layout
+from .loader import ExternalLoader
+from .plan import Content, EraseStep, need
+from .ranges import Range
+from .target import Target
+
+_PAINT = bytes.fromhex("a5c3965a")
+"""Fills stack and guard words: no address, no small number, no erased byte, and not its own mirror image."""
+_BKPT = bytes.fromhex("00be00be")
+"""Two BKPT #0 on the return word: the net below the breakpoint."""
+_MIB = 1 << 20
+
+
+class Operation(enum.Enum):
+    """Kinds of use: a loader is initialised again at every change from one to another."""
+
+    READ = "read"
+    ERASE = "erase"
+    BLANK_CHECK = "blank-check"
+    WRITE = "write"
+    VERIFY = "verify"
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """How loaders are run on this target."""
+
+    ram: Range | None = None
+    irq: bool = False
+    ignore_init_result: bool = False
+    timeout_scale: float = 1.0
+    buffers: int = 1
+    largest_buffer: int | None = None
+
+
+@dataclass(frozen=True)
+class DeviceIdentity:
+    """Which device this is: DBGMCU DEV_ID and the unit's unique ID in hex, as far as they could be read."""
+
+    device_id: int | None
+    unit: str = ""
+
+
+def identify(target: Target, link_address: int) -> DeviceIdentity:
+    """Read DEV_ID and the unique ID; what the target does not tell stays unknown."""
+    cpuid = _word(target, CPUID_ADDRESS)
+    for address in idcode_addresses(cpuid or 0, link_address):
+        device_id = (_word(target, address) or 0) & 0xFFF  # DEV_ID: bits 11..0 of DBGMCU_IDCODE on every line
+        device = DEVICES.get(device_id)
+        if device is None:
+            continue
+        if device.unique_id is None:
+            return DeviceIdentity(device_id)
+        try:
+            return DeviceIdentity(device_id, target.read_memory(device.unique_id, 12).hex())
+        except TargetError:
+            return DeviceIdentity(device_id)
+    return DeviceIdentity(None)
+
+
+def _word(target: Target, address: int) -> int | None:
+    try:
+        return int.from_bytes(target.read_memory(address, WORD), "little")
+    except TargetError:
+        return None
+
+
+Save = Callable[[Sequence[Range]], None]
+"""Told which RAM is about to be used, before it is."""
+
+
+def choose_layout(
+    target: Target, loader: ExternalLoader, device: DeviceIdentity, options: CallOptions, save: Save | None = None
+) -> Layout:
+    """Plan the RAM and prove by a written and read word that it is there.
+
+    Raises PlanError when no RAM is known or it is too small, PrepareError when the proof fails.
+    """
+    stretches = (options.ram,) if options.ram else ram_around(loader.link_address, device.device_id)
+    for ram in stretches:
+        layout = plan_layout(loader, ram, buffers=options.buffers, largest_buffer=options.largest_buffer)
+        if save is not None:
+            save((*layout.used, *(Range(each.address, each.memory_size) for each in loader.load_segments)))
+        if _is_memory(target, layout.last_word):
+            return layout
+    raise PrepareError(
+        f"The RAM {stretches[-1]} does not hold what is written to its end (0x{layout.last_word:08X}). "
+        "Name the RAM that this device has with --ram START:SIZE.",
+        address=layout.last_word,
+    )
+
+
+def _is_memory(target: Target, address: int) -> bool:
+    for pattern in (_PAINT, bytes(255 - byte for byte in _PAINT)):
+        try:
+            target.write_memory(address, pattern)
+            if target.read_memory(address, WORD) != pattern:
+                return False
+        except TargetError:
+            return False
+    return True
+
+
+def initial_memory(loader: ExternalLoader, layout: Layout) -> Content:
+    """Give what RAM holds before the first call: segments, zeroed NOBITS, paint on stack and guards.
+
+    NOBITS come last and win over a segment that they overlap, as in two real loaders.
+    """
+    segments = Content(tuple((each.address, memoryview(each.data)) for each in loader.load_segments if each.data))
+    zeros = Content(tuple((each.address, memoryview(bytes(each.size))) for each in loader.zero_ranges if each.size))
+    paint = [layout.stack, *(Range(buffer.end, WORD) for buffer in layout.buffers)]
+    ours = [
+        (layout.return_address, memoryview(_BKPT)),
+        (layout.scratch.address, memoryview(bytes(layout.scratch.size))),
+        *((each.address, memoryview(_PAINT * (each.size // WORD))) for each in paint),
+    ]
+    return zeros.over(segments).over(Content(tuple(sorted(ours, key=lambda piece: piece[0]))))
+
+
+class LoadedLoader:
+    """A loader whose image lies in the target's RAM and was read back.
+
+    Every method that calls it may raise CallFailed, CallStopped, CallTimeout, MemoryAccessError or ConnectionLost.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        loader: ExternalLoader,
+        layout: Layout,
+        device: DeviceIdentity,
+        options: CallOptions,
+        observe: Observer,
+    ) -> None:
+        self.target = target
+        self.loader = loader
+        self.layout = layout
+        self.device = device
+        self.calls = 0
+        self._options = options
+        self._observe = observe
+        self._operation: Operation | None = None
+        self._load()
+
+    def _load(self) -> None:
+        """Write the image and read it back; raises PrepareError."""
+        memory = initial_memory(self.loader, self.layout)
+        self._trusted = self.target.disturbances
+        for where in memory.ranges:
+            expected = memory.read(where)
+            self.target.write_memory(where.address, expected)
+            actual = self.target.read_memory(where.address, where.size)
+            if actual != expected:
+                offset = next(index for index in range(where.size) if actual[index] != expected[index])
+                raise PrepareError(
+                    f"The loader's image does not stay in RAM: 0x{where.address + offset:08X} holds "
+                    f"0x{actual[offset]:02X} instead of 0x{expected[offset]:02X}. "
+                    "Check the probe's connection, and that the loader is made for this device.",
+                    address=where.address + offset,
+                    expected=expected[offset],
+                    actual=actual[offset],
+                )
+        self._operation = None
+
+    def begin(self, operation: Operation) -> None:
+        """Make the loader ready for one kind of use, by Init where the kind changes.
+
+        A result other than 1 is tried once more, since the first Init after power-on of some loaders only sets the
+        chip's QE bit. Raises CallFailed.
+        """
+        if self.target.disturbances != self._trusted:
+            self._observe(Noted("reloaded", "The loader was loaded again: its RAM may have been used by the server."))
+            self._load()
+        if operation is self._operation:
+            return
+        call = Call("Init", need(self.loader, "Init"), timeout=10.0)
+        returned = self.call(call)
+        if returned.r0 != SUCCESS:
+            self._observe(Noted("init-retried", f"Init returned {returned.r0}; calling it once more."))
+            returned = self.call(call)
+        if returned.r0 != SUCCESS:
+            if not self._options.ignore_init_result:
+                raise CallFailed(
+                    f"Init of {self.loader.path} returned {returned.r0} instead of 1, twice. Check that the loader is "
+                    "for this board's pins and chip, and the chip's power; --ignore-init-result goes on regardless.",
+                    function="Init",
+                    arguments=[],
+                    result=returned.r0,
+                )
+            self._observe(Noted("init-ignored", f"Init returned {returned.r0} twice; going on as asked."))
+        self._operation = operation
+
+    def call(self, call: Call) -> Returned:
+        """Perform one call as it stands, its time-out scaled."""
+        self.calls += 1
+        scaled = Call(call.function, call.address, call.arguments, call.timeout * self._options.timeout_scale)
+        return perform(self.target, scaled, self.layout, irq=self._options.irq)
+
+    def _succeed(self, function: str, arguments: tuple[int, ...], timeout: float) -> None:
+        call = Call(function, need(self.loader, function), arguments, timeout)
+        expect_success(call, self.call(call))
+
+    @property
+    def chunk(self) -> int:
+        """The most that one Write or Read call can move."""
+        return self.layout.buffers[0].size
+
+    def write(self, address: int, data: bytes) -> None:
+        """Program up to `chunk` bytes; RAM-type storage without Write is written through its window."""
+        if self.loader.storage.is_ram and "Write" not in self.loader.functions:
+            self.target.write_memory(address, data)
+            return
+        buffer = self.layout.buffers[0].address
+        self.target.write_memory(buffer, data)
+        pages = -(-len(data) // max(1, self.loader.storage.page_size))
+        self._succeed("Write", (address, len(data), buffer), 5 + 0.01 * pages)
+
+    def read(self, where: Range) -> bytes:
+        """Read up to `chunk` bytes through Read where there is one, else from the mapped window."""
+        if "Read" not in self.loader.functions:
+            return self.target.read_memory(where.address, where.size)
+        buffer = self.layout.buffers[0].address
+        self._succeed("Read", (where.address, where.size, buffer), _reading_time(where.size))
+        return self.target.read_memory(buffer, where.size)
+
+    @property
+    def slice(self) -> int:
+        """How much to read at a time."""
+        return self.chunk if "Read" in self.loader.functions else _MIB
+
+    def erase(self, step: EraseStep) -> None:
+        """Erase the sectors of one step."""
+        self._succeed("SectorErase", (step.first, step.last), 5.0 * step.sectors)
+
+    def mass_erase(self, sectors: int) -> None:
+        """Erase the whole storage of so many sectors."""
+        self._succeed("MassErase", (0,), max(400.0, 5.0 * sectors))
+
+    def verifies(self, address: int, data: bytes) -> bool:
+        """Ask the loader's Verify whether whole, aligned words hold data, and believe it only with its checksum.
+
+        One template answers "same" when it failed to map the memory; the byte sum in r1 gives it away.
+        """
+        if address % WORD or len(data) % WORD:
+            raise PlanError(f"Verify compares whole words, not {len(data)} bytes at 0x{address:08X}.")
+        buffer = self.layout.buffers[0].address
+        self.target.write_memory(buffer, data)
+        arguments = (address, buffer, len(data) // WORD, 0)
+        returned = self.call(Call("Verify", need(self.loader, "Verify"), arguments, _reading_time(len(data))))
+        return returned.r0 == 0 and returned.r1 == sum(data) & 0xFFFFFFFF
+
+    def stack_used(self) -> int:
+        """Count the bytes of stack that calls have used so far, by the paint that is left."""
+        stack = self.target.read_memory(self.layout.stack.address, self.layout.stack.size)
+        for offset in range(0, len(stack), WORD):
+            if stack[offset : offset + WORD] != _PAINT:
+                return len(stack) - offset
+        return 0
+
+    def check_guards(self) -> None:
+        """Note a stack that ran out or a guard word behind a buffer that was overwritten."""
+        for name, address in (
+            ("stack", self.layout.stack.address),
+            *(("buffer", buffer.end) for buffer in self.layout.buffers),
+        ):
+            if self.target.read_memory(address, WORD) != _PAINT:
+                self._observe(
+                    Noted(
+                        f"{name}-overrun",
+                        f"The loader wrote beyond its {name} (canary at 0x{address:08X} is gone): "
+                        "its results cannot be relied on.",
+                        {"address": address},
+                    )
+                )
+
+
+def _reading_time(size: int) -> float:
+    return 5 + size / 65536
+
+
+def load(
+    target: Target, loader: ExternalLoader, options: CallOptions, observe: Observer, save: Save | None = None
+) -> LoadedLoader:
+    """Put a loader into the RAM of a halted target.
+
+    Raises PlanError when the RAM does not suffice, PrepareError when it does not hold the image, ConnectionLost.
+    """
+    try:
+        device = identify(target, loader.link_address)
+        layout = choose_layout(target, loader, device, options, save)
+        return LoadedLoader(target, loader, layout, device, options, observe)
+    except TargetError as error:
+        raise PrepareError(
+            f"The loader could not be put into RAM: {error.message} Check that the target is halted and powered.",
+            **error.data,
+        ) from error
