@@ -1,0 +1,39 @@
+"""The board's time base: one clock for timers of the core and busy times of the flash chip.
+
+Board time is the host's monotonic time, multiplied by a scale, plus what was skipped. At the default scale of 1
+a HAL_Delay(10) takes ten real milliseconds and a busy loop as long as the emulated instructions need; nothing
+depends on how many instructions the emulator manages a second. A core that sleeps in WFI skips the time until
+its next timer event, so that idle delays cost nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class Clock:
+    """Board time in seconds since power-on; safe to use from any thread."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        """Start at zero; scale is board seconds per host second and must be positive."""
+        if scale <= 0:
+            raise ValueError(f"clock scale must be positive, not {scale}")
+        self.scale = scale
+        self._lock = threading.Lock()
+        self._start = time.monotonic()
+        self._skipped = 0.0
+
+    def now(self) -> float:
+        """Return the board time, seconds."""
+        return (time.monotonic() - self._start) * self.scale + self._skipped
+
+    def skip(self, seconds: float) -> None:
+        """Let board time jump ahead; negative values are ignored."""
+        if seconds > 0:
+            with self._lock:
+                self._skipped += seconds
+
+    def host_seconds(self, seconds: float) -> float:
+        """Return how long the host has to wait for so many board seconds."""
+        return seconds / self.scale
