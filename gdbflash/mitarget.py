@@ -1,0 +1,337 @@
+"""`MiTarget`: a microcontroller reached through gdb's MI.
+
+What belongs here: which GDB commands a target's operations are, and what their answers mean. The counts of
+packets in comments are those of the remote serial protocol, seen with `set debug remote 1` in GDB 13 and 18.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterable, Mapping
+
+from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, PrepareError
+from .mi import MiClient, MiValue, Record
+from .mimemory import MiMemory
+from .profiles import ServerProfile, Steps
+from .target import Capabilities, Stop, StopReason
+
+RESET_TIMEOUT = 20.0
+"""Seconds for a monitor command; a reset through a slow probe with its scripts takes a few."""
+HALT_TIMEOUT = 5.0
+"""Seconds for a running core to halt after the interrupt; OpenOCD polls every 0.1 s."""
+GUARD_BELOW = 16
+"""Bytes below a return address that GDB reads to unwind the stack there (it looks back for an epilogue)."""
+
+# Armv7-M Architecture Reference Manual (DDI 0403E), C1.6.2, C1.6.5 and B3.2.6; the same in Armv6-M and Armv8-M.
+AIRCR = 0xE000ED0C
+AIRCR_SYSRESETREQ = 0x05FA0004
+DHCSR = 0xE000EDF0
+DHCSR_C_DEBUGEN = 1 << 0
+DHCSR_S_HALT = 1 << 17
+DEMCR = 0xE000EDFC
+DEMCR_VC_CORERESET = 1 << 0
+
+REGISTERS = frozenset(
+    [f"r{number}" for number in range(13)]
+    + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control"]
+)
+_ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
+
+
+class MiTarget:
+    """A target behind a GDB server; implements `target.Target`."""
+
+    def __init__(self, client: MiClient, profile: ServerProfile, supported: str) -> None:
+        """Take over a client that is connected; `miconnect.connect` is the way to make one."""
+        self._client = client
+        self.profile = profile
+        self.supported = supported
+        self._memory = MiMemory(client, profile)
+        self._numbers: dict[str, int] = {}
+        self._breakpoint: tuple[int, str] | None = None
+        self._guard: range | None = None
+        self._disturbances = 0
+        self._released = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this debugger and server can do."""
+        return Capabilities(server=self.profile.name, registers=frozenset(self._numbers))
+
+    @property
+    def disturbances(self) -> int:
+        """Count resets and monitor commands since the connection was made."""
+        return self._disturbances
+
+    # Memory
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Read size bytes; raises MemoryAccessError when any of them cannot be read."""
+        if self._guard and address < self._guard.stop and self._guard.start < address + size:
+            self._drop_guard()
+        return self._memory.read(address, size)
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
+        if self._breakpoint and address <= self._breakpoint[0] + 1 and self._breakpoint[0] < address + len(data):
+            self._drop_breakpoint()  # a software breakpoint that the server holds would be overwritten unseen
+        self._memory.write(address, data)
+
+    # Registers
+
+    def read_registers(self, names: Iterable[str]) -> dict[str, int]:
+        """Read registers by name; raises CommandRefused for a name that is not in capabilities."""
+        numbers = {name: self._number(name) for name in names}
+        if not numbers:
+            return {}
+        wanted = " ".join(map(str, numbers.values()))
+        reply = self._client.command(f"-data-list-register-values --skip-unavailable x {wanted}")
+        found = dict(_register_values(reply.payload.get("register-values", [])))
+        missing = [name for name, number in numbers.items() if number not in found]
+        if missing:
+            raise CommandRefused(
+                f"The server does not give the value of {', '.join(missing)}; is the core halted?",
+                command="read registers",
+                reply="unavailable",
+            )
+        return {name: found[number] for name, number in numbers.items()}
+
+    def write_registers(self, values: Mapping[str, int]) -> None:
+        """Write registers, in the order given; raises CommandRefused for a name that is not in capabilities.
+
+        All in one command: GDB sends a packet for each value that changes, and none for the others.
+        """
+        for name in values:
+            self._number(name)
+        rest = dict(values)
+        if "control" in rest and "sp" in rest:
+            # CONTROL.SPSEL says which stack pointer `sp` is; GDB's cached sp is another register after a change.
+            control = rest.pop("control")
+            if self.read_registers(["control"])["control"] != control:
+                self._send_registers({"control": control})
+                self._flush_registers()
+        self._send_registers(rest)
+
+    def _send_registers(self, values: Mapping[str, int]) -> None:
+        if values:
+            pairs = " ".join(f"{self._numbers[name]} {value & 0xFFFFFFFF:#x}" for name, value in values.items())
+            self._client.command(f"-data-write-register-values x {pairs}")
+
+    def _number(self, name: str) -> int:
+        if name not in self._numbers:
+            raise CommandRefused(
+                f"The {self.profile.title} has no register {name}; it has {', '.join(sorted(self._numbers))}.",
+                command=name,
+                reply="no such register",
+            )
+        return self._numbers[name]
+
+    def _flush_registers(self) -> None:
+        """Make GDB forget the registers: something changed them behind its back."""
+        try:
+            self._client.console("maintenance flush register-cache")
+        except CommandRefused:
+            self._client.console("flushregs")  # its name before GDB 11
+
+    # Running
+
+    def run_until(self, address: int, timeout: float) -> Stop:
+        """Let the core run from PC until it reaches address or timeout seconds passed; it is halted on return.
+
+        Halted also when an exception such as KeyboardInterrupt leaves this method. Raises ConnectionLost as
+        soon as the server is gone, CommandRefused when the core cannot be started.
+        """
+        address &= ~1
+        self._set_breakpoint(address)
+        self._client.forget_events()
+        try:
+            self._client.command("-exec-continue")
+            stopped = self._client.wait_event("stopped", timeout)
+            reason = StopReason.ELSEWHERE
+            if stopped is None:
+                stopped, reason = self._halt(), StopReason.TIMEOUT
+        except (ConnectionLost, CommandRefused):
+            raise
+        except BaseException:
+            with contextlib.suppress(GdbflashError):
+                self._halt()
+            raise
+        pc = self._stopped_at(stopped)
+        signal = stopped.payload.get("signal-name", "")
+        return Stop(StopReason.ARRIVED if pc == address else reason, pc, str(signal))
+
+    def _halt(self) -> Record:
+        """Halt the running core and return its stop; raises ConnectionLost when there is none."""
+        self._client.command("-exec-interrupt")
+        stopped = self._client.wait_event("stopped", HALT_TIMEOUT)
+        if stopped is None:
+            raise ConnectionLost(
+                f"The core did not halt within {HALT_TIMEOUT:g} s; the GDB server or the probe hangs: "
+                "restart it and power-cycle the board.",
+                seconds=HALT_TIMEOUT,
+            )
+        return stopped
+
+    def _stopped_at(self, stopped: Record) -> int:
+        match stopped.payload:
+            case {"frame": {"addr": str(pc)}}:
+                return int(pc, 16)
+            case _:
+                return self.read_registers(["pc"])["pc"]
+
+    def _set_breakpoint(self, address: int) -> None:
+        if self._breakpoint is None or self._breakpoint[0] != address:
+            self._drop_breakpoint()
+            reply = self._client.command(f"-break-insert *{address:#x}")
+            match reply.payload:
+                case {"bkpt": {"number": str(number)}}:
+                    self._breakpoint = (address, number)
+            if "Cannot insert" in reply.log:  # said, and the command done: always-inserted
+                self._drop_breakpoint()
+                raise CommandRefused(
+                    f"No breakpoint can be set at {address:#010x}: {' '.join(reply.log.split())}",
+                    command="-break-insert",
+                    reply=reply.log,
+                )
+        if self._guard is None:
+            # Write-only memory round the return address: GDB then has nothing to unwind and asks the server
+            # for nothing (up to 18 reads a stop otherwise). It replaces the server's memory map meanwhile.
+            self._guard = range(max(0, address - GUARD_BELOW), address + 4)
+            self._client.console("delete mem")
+            self._client.console(f"mem {self._guard.start:#x} {self._guard.stop:#x} wo")
+
+    def _drop_breakpoint(self) -> None:
+        if self._breakpoint is not None:
+            self._client.command(f"-break-delete {self._breakpoint[1]}")
+            self._breakpoint = None
+        self._drop_guard()
+
+    def _drop_guard(self) -> None:
+        if self._guard is not None:
+            self._client.console("mem auto")
+            self._guard = None
+
+    # Reset, and what only the server can do
+
+    def reset_and_halt(self) -> None:
+        """Reset the MCU and leave it halted before its first instruction; raises PrepareError."""
+        self._disturb()
+        try:
+            if self.profile.reset_halt:
+                self._take(self.profile.reset_halt)
+                if self._core_runs():
+                    for step in self.profile.halt:
+                        with contextlib.suppress(CommandRefused):
+                            self._take((step,))
+            if not self.profile.reset_halt or self._core_runs():
+                self._reset_by_core()
+            running = self._core_runs()
+        except (CommandRefused, MemoryAccessError) as error:
+            raise PrepareError(
+                f"The target could not be reset and halted through the {self.profile.title}: {error.message} "
+                "Check the reset wiring, or connect under reset.",
+                server=self.profile.name,
+            ) from error
+        if running:
+            raise PrepareError(
+                f"The core still runs after a reset through the {self.profile.title}; "
+                "connect under reset, or halt it and use --before none.",
+                server=self.profile.name,
+            )
+
+    def _core_runs(self) -> bool:
+        """Say whether the core runs although GDB believes it halted."""
+        self._flush_registers()
+        with contextlib.suppress(MemoryAccessError):
+            dhcsr = int.from_bytes(self.read_memory(DHCSR, 4), "little")
+            if dhcsr & DHCSR_C_DEBUGEN:
+                return not dhcsr & DHCSR_S_HALT
+        # No debug registers to be seen (QEMU): a halted core's PC stays.
+        before = self.read_registers(["pc"])
+        self._flush_registers()
+        return self.read_registers(["pc"]) != before
+
+    def _reset_by_core(self) -> None:
+        """Reset by the core's own registers, caught at the reset vector; needs nothing but memory access."""
+        demcr = int.from_bytes(self.read_memory(DEMCR, 4), "little")
+        self.write_memory(DEMCR, (demcr | DEMCR_VC_CORERESET).to_bytes(4, "little"))
+        with contextlib.suppress(MemoryAccessError):  # the access may be cut off by the reset it causes
+            self.write_memory(AIRCR, AIRCR_SYSRESETREQ.to_bytes(4, "little"))
+        deadline = time.monotonic() + 1.0
+        while self._core_runs() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.write_memory(DEMCR, (demcr & ~DEMCR_VC_CORERESET).to_bytes(4, "little"))
+
+    def reset_and_run(self) -> None:
+        """Reset the MCU and leave it running; the target can only be closed afterwards."""
+        self._disturb()
+        self._release(self.profile.reset_run)
+
+    def resume(self) -> None:
+        """Let the core go on from PC; the target can only be closed afterwards."""
+        self._drop_breakpoint()
+        self._release(self.profile.resume)
+
+    def monitor(self, command: str) -> str:
+        """Pass a command to the server and return what it printed; raises CommandRefused."""
+        self._disturb()
+        reply = self._client.console(f"monitor {command}", timeout=RESET_TIMEOUT)
+        self._flush_registers()
+        return reply.target or reply.console
+
+    def _disturb(self) -> None:
+        self._disturbances += 1
+        self._drop_breakpoint()
+
+    def _take(self, steps: Steps) -> None:
+        for step in steps:
+            self._client.console(step, timeout=RESET_TIMEOUT)
+
+    def _release(self, steps: Steps) -> None:
+        for step in steps:
+            try:
+                self._take((step,))
+            except ConnectionLost:
+                if step != "detach":  # some servers end at once
+                    raise
+            self._released |= step == "detach"
+
+    def close(self) -> None:
+        """Give the connection back; the core stays as it is. Never raises."""
+        try:
+            if not self._released:
+                self._released = True
+                self._drop_breakpoint()
+                self._client.command("-target-disconnect", timeout=HALT_TIMEOUT)
+            self._client.close()
+        except GdbflashError:
+            pass
+        finally:
+            self._client.kill()  # at once, so that gdb's own way of leaving cannot set the core running
+
+    def look_at_core(self) -> None:
+        """Attach where the server wants it, and learn the registers; raises PrepareError."""
+        try:
+            self._take(self.profile.attach)
+            names = self._client.command("-data-list-register-names").payload.get("register-names", [])
+            for number, name in enumerate(names):
+                plain = _ALIASES.get(str(name).lower(), str(name).lower())
+                if plain in REGISTERS:
+                    self._numbers.setdefault(plain, number)
+            self.read_registers(["pc", "sp", "lr", "xpsr"])
+        except CommandRefused as error:
+            raise PrepareError(
+                f"The {self.profile.title} shows no halted Cortex-M core: {error.message} "
+                "Is the board powered and the probe wired to it?",
+                server=self.profile.name,
+            ) from error
+
+
+def _register_values(values: MiValue) -> Iterable[tuple[int, int]]:
+    if isinstance(values, list):
+        for value in values:
+            match value:
+                case {"number": str(number), "value": str(text)} if re.match(r"0x[0-9a-f]+\Z", text):
+                    yield int(number), int(text, 16)
