@@ -1,0 +1,241 @@
+"""The wire under the remote serial protocol: framing, counting, and a link that can be made worse.
+
+What belongs here: bytes of a packet and bytes on a socket. What a packet means belongs to `rspsession`.
+Source: "Debugging with GDB", appendix "GDB Remote Serial Protocol", sections Overview, Packet
+Acknowledgment and Interrupts.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import select
+import socket
+import struct
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+# A byte after 0x7D is the data byte XOR 0x20; these four must never stand bare in a reply ("*" would start a
+# run length).
+_ESCAPE = 0x7D
+_ESCAPED = re.compile(rb"\}(.)", re.DOTALL)
+_TO_ESCAPE = re.compile(rb"[#$*}]")
+
+# One read takes what a few of the largest packets need, so that a 16 KiB X packet is one or two system calls.
+_READ_SIZE = 1 << 16
+# No personality announces more than 0x4000; a "packet" longer than this never ends and is dropped.
+_LONGEST_PACKET = 1 << 17
+
+
+class Signal(enum.Enum):
+    """What a client says outside of packets."""
+
+    INTERRUPT = "interrupt"
+    ACK = "ack"
+    NAK = "nak"
+    CORRUPT = "corrupt"
+    """A packet whose checksum is wrong."""
+
+
+Event = bytes | Signal
+
+
+def escape(data: bytes) -> bytes:
+    """Make binary data fit to stand in a packet."""
+    return _TO_ESCAPE.sub(lambda match: bytes((_ESCAPE, match[0][0] ^ 0x20)), data)
+
+
+def unescape(data: bytes) -> bytes:
+    """Undo `escape`, whichever bytes the client chose to escape; a lone 0x7D at the end stays."""
+    return _ESCAPED.sub(lambda match: bytes((match[1][0] ^ 0x20,)), data)
+
+
+def frame(payload: bytes) -> bytes:
+    """Put a payload between $ and # with its checksum, the sum of its bytes modulo 256."""
+    return b"$%b#%02x" % (payload, sum(payload) & 0xFF)
+
+
+class PacketReader:
+    """Turn a stream of bytes into packets and signals; needs no socket.
+
+    Bytes between packets that mean nothing are skipped, and a $ within a packet starts it anew, as GDB's own
+    reader does: a client that lost its place finds it again.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take more bytes and give what is complete, in order; payloads stay escaped."""
+        self._buffer += data
+        events: list[Event] = []
+        while self._buffer:
+            first = self._buffer[0]
+            if first == 0x24:  # $
+                packet = self._packet()
+                if packet is None:
+                    break
+                events.append(packet)
+                continue
+            if first in _SIGNALS:
+                events.append(_SIGNALS[first])
+            del self._buffer[0]
+        return events
+
+    def _packet(self) -> Event | None:
+        """Cut the packet off that the buffer begins with; None while its end is missing."""
+        end = self._buffer.find(b"#")
+        if end < 0 or len(self._buffer) < end + 3:
+            if len(self._buffer) <= _LONGEST_PACKET:
+                return None
+            self._buffer.clear()
+            return Signal.CORRUPT
+        payload = bytes(self._buffer[1:end])
+        digits = bytes(self._buffer[end + 1 : end + 3])
+        del self._buffer[: end + 3]
+        payload = payload[payload.rfind(b"$") + 1 :]
+        return payload if digits.lower() == b"%02x" % (sum(payload) & 0xFF) else Signal.CORRUPT
+
+
+_SIGNALS = {0x03: Signal.INTERRUPT, 0x2B: Signal.ACK, 0x2D: Signal.NAK}
+
+
+@dataclass
+class LinkConditions:
+    """How good the wire is, and what has passed over it; shared by a server's connections, changeable any time."""
+
+    latency_us: int = 0
+    """Microseconds that every reply is late, as a USB probe's turnaround makes it."""
+    kib_per_s: float | None = None
+    """Rate of both directions together, as on one serial wire; None: as fast as it goes."""
+    drop_after: int | None = None
+    """Packets still to be received before the connection is reset, once; None: never."""
+    packets: Counter[str] = field(default_factory=Counter)
+    """Packets received, by kind ("m", "Z0", "vCont;c", "qSupported"...) and "\\x03"; clear() starts anew."""
+    bytes_received: int = 0
+    bytes_sent: int = 0
+
+
+class LinkClosed(Exception):
+    """The client is gone, or was cut off."""
+
+
+class Link:
+    """One client's connection: whole packets in and out, through the conditions.
+
+    `receive` acknowledges by itself until `no_ack` is set.
+    """
+
+    def __init__(self, connection: socket.socket, conditions: LinkConditions) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connection
+        self._conditions = conditions
+        self._reader = PacketReader()
+        self._events: deque[Event] = deque()
+        self._last_sent = b""
+        self._free_at = 0.0
+        self.no_ack = False
+
+    def receive(self) -> bytes | Signal:
+        """Wait for the next packet or interrupt.
+
+        Raises LinkClosed.
+        """
+        while not self._events:
+            self._read()
+        event = self._events.popleft()
+        if isinstance(event, bytes):
+            self._count(packet_kind(event))
+        return event
+
+    def interrupted(self) -> bool:
+        """Say whether the client has sent an interrupt since the last packet; does not wait.
+
+        Packets that came meanwhile stay for `receive`. Raises LinkClosed.
+        """
+        while select.select([self._socket], [], [], 0)[0]:
+            self._read()
+        if Signal.INTERRUPT not in self._events:
+            return False
+        self._events = deque(event for event in self._events if event is not Signal.INTERRUPT)
+        return True
+
+    def send(self, payload: bytes) -> None:
+        """Send one packet; binary payloads are escaped already. Raises LinkClosed."""
+        self._last_sent = frame(payload)
+        if self._conditions.latency_us:
+            time.sleep(self._conditions.latency_us / 1e6)
+        self._write(self._last_sent)
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(_READ_SIZE)
+        except OSError as error:
+            raise LinkClosed(str(error)) from error
+        if not data:
+            raise LinkClosed("end of stream")
+        self._conditions.bytes_received += len(data)
+        self._pass(len(data))
+        for event in self._reader.feed(data):
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        """Answer an event on the link's own level, or queue it."""
+        if event is Signal.ACK:
+            return
+        if event is Signal.NAK or event is Signal.CORRUPT:
+            # Without acknowledgments nobody may ask for a packet again.
+            if not self.no_ack:
+                self._write(self._last_sent if event is Signal.NAK else b"-")
+            return
+        if event is Signal.INTERRUPT:
+            self._conditions.packets["\x03"] += 1
+        elif not self.no_ack:
+            self._write(b"+")
+        self._events.append(event)
+
+    def _count(self, kind: str) -> None:
+        conditions = self._conditions
+        conditions.packets[kind] += 1
+        if conditions.drop_after is None:
+            return
+        conditions.drop_after -= 1
+        if conditions.drop_after <= 0:
+            conditions.drop_after = None
+            # A linger time of 0 turns the close into a reset, which is what an unplugged probe's server gives.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._socket.close()
+            raise LinkClosed("dropped on purpose")
+
+    def _write(self, data: bytes) -> None:
+        self._pass(len(data))
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise LinkClosed(str(error)) from error
+        self._conditions.bytes_sent += len(data)
+
+    def _pass(self, size: int) -> None:
+        """Take the time that size bytes need on the wire."""
+        if self._conditions.kib_per_s is None:
+            return
+        now = time.monotonic()
+        self._free_at = max(now, self._free_at) + size / (self._conditions.kib_per_s * 1024)
+        time.sleep(self._free_at - now)
+
+
+def packet_kind(payload: bytes) -> str:
+    """Name a packet for the counters: its letter, with the type for Z and z and the name for q, Q and v."""
+    letter = payload[:1]
+    if letter in (b"Z", b"z"):
+        name = payload[:2]
+    elif letter in (b"q", b"Q"):
+        name = b":".join(payload.split(b":")[:3]) if payload.startswith(b"qXfer") else re.split(b"[:,;]", payload)[0]
+    elif payload.startswith(b"vCont;"):
+        name = payload[:7]
+    elif letter == b"v":
+        name = re.split(b"[:;]", payload)[0]
+    else:
+        name = letter
+    return name.decode("latin-1")
