@@ -8,12 +8,24 @@ signature of its own, a line to `detect`.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import Protocol
 
 from .errors import InputError, ServerMissing
 
 Steps = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a server is started, and how it says that it listens."""
+
+    program: str
+    ready: str
+    """A regular expression for its words; a group `port` names the port where it is not the default one."""
+    arguments: tuple[str, ...] = ()
+    """Come before those that the user gives."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +36,8 @@ class ServerProfile:
     title: str
     default_port: int = 0
     """0: none (a serial device, or wherever it is told to listen)."""
+    launch: Launch | None = None
+    """None: it cannot be started from here."""
     start_with: str = ""
     """How a user starts it, for messages."""
     extended: bool = False
@@ -57,6 +71,7 @@ PROFILES: dict[str, ServerProfile] = {
             name="openocd",
             title="OpenOCD",
             default_port=3333,
+            launch=Launch("openocd", r"Listening on port (?P<port>\d+) for gdb connections"),
             start_with="openocd -f interface/stlink.cfg -f target/stm32h7x.cfg",
             reset_halt=("monitor reset halt",),
             halt=("monitor halt",),
@@ -72,6 +87,7 @@ PROFILES: dict[str, ServerProfile] = {
             name="stlink",
             title="ST-LINK GDB server",
             default_port=61234,
+            launch=Launch("ST-LINK_gdbserver", r"Waiting for debugger connection"),
             start_with="ST-LINK_gdbserver -p 61234 -d -e --halt -cp DIRECTORY_OF_STM32CUBEPROGRAMMER",
             # ST UM2576: `monitor reset` takes no argument here; it halts when the server runs with --halt.
             reset_halt=("monitor reset",),
@@ -91,6 +107,7 @@ PROFILES: dict[str, ServerProfile] = {
             name="pyocd",
             title="pyOCD",
             default_port=3333,
+            launch=Launch("pyocd", r"GDB server (?:started|listening) (?:at|on) port (?P<port>\d+)", ("gdbserver",)),
             start_with="pyocd gdbserver --persist",
             reset_halt=("monitor reset halt",),
             halt=("monitor halt",),
@@ -99,6 +116,7 @@ PROFILES: dict[str, ServerProfile] = {
             name="jlink",
             title="J-Link GDB server",
             default_port=2331,
+            launch=Launch("JLinkGDBServer", r"Waiting for GDB connection"),
             start_with="JLinkGDBServer -device DEVICE -if SWD",
             # SEGGER UM08001, "GDB Server": `monitor reset` resets and halts; `monitor go` starts the core.
             reset_halt=("monitor reset",),
@@ -110,6 +128,7 @@ PROFILES: dict[str, ServerProfile] = {
             name="st-util",
             title="st-util",
             default_port=4242,
+            launch=Launch("st-util", r"Listening at \*?:(?P<port>\d+)"),
             start_with="st-util",
             reset_halt=("monitor reset",),
             halt=("monitor halt",),
@@ -128,6 +147,9 @@ PROFILES: dict[str, ServerProfile] = {
         ServerProfile(
             name="board",
             title="virtual board",
+            launch=Launch(
+                sys.executable, r"GDB on 127\.0\.0\.1:(?P<port>\d+)", ("-m", "gdbflash", "board", "--port", "0")
+            ),
             start_with="gdbflash board",
             reset_halt=("monitor reset halt",),
             halt=("monitor halt",),
