@@ -7,7 +7,6 @@ from the distribution (scripts/test installs both).
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -56,7 +55,7 @@ def build(name: str, *defines: str, optimise: str = "-Os", compiler: str = "zig"
                 _run([*flags, "-c", str(source), "-o", str(made)])
             loader = Path(scratch) / "loader.stldr"
             _run([*LINK[compiler], "-T", str(script), *(str(made) for made in objects), "-o", str(loader)])
-            os.replace(loader, target)
+            loader.replace(target)
     return target
 
 
