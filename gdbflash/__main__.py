@@ -1,0 +1,7 @@
+"""Run `python -m gdbflash`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,460 @@
+"""The command line: arguments to calls, and what came of them to an exit code.
+
+What belongs here: commands and exit codes. Options are in `cliopts`, the work in `flasher`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import rich_click as click
+
+from . import __version__
+from .call import Call
+from .cliopts import ADDRESS, NUMBER, Reach, Settings, global_options, reach_options
+from .console import bytes_in_words, failure
+from .errors import (
+    ConnectionLost,
+    GdbflashError,
+    InputError,
+    Interrupted,
+    JsonValue,
+    OutputError,
+    SetupError,
+    TargetError,
+)
+from .events import Planned
+from .flasher import Flasher, Report, VerifyMode
+from .loader import ExternalLoader, describe, load_loader
+from .output import OutputFile
+from .plan import EraseMode, StorageJob, need, plan_erase, plan_write
+from .ranges import Range
+from .spec import load_images, loader_for, parse_number, whole_range
+
+Data = dict[str, JsonValue]
+
+EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (InputError, 2),
+    (SetupError, 3),
+    (ConnectionLost, 3),
+    (TargetError, 1),
+    (OutputError, 1),
+    (Interrupted, 130),
+)
+BUG = 70
+"""EX_SOFTWARE of sysexits.h: an error that is ours."""
+
+click.rich_click.TEXT_MARKUP = "markdown"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gdbflash")
+@global_options
+@click.pass_context
+def commands(ctx: click.Context) -> None:
+    """Program external flash of STM32 boards by ST external loaders, through the GDB server you already have."""
+    ctx.ensure_object(Settings)
+
+
+class Interruption:
+    """Turn SIGINT and SIGTERM into a wish to stop: heeded between loader calls, or at once the second time."""
+
+    def __init__(self) -> None:
+        self.patient = False
+        """Whether something is going on that the first signal should let come to its next stop."""
+        self.requested = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """Take a signal."""
+        if self.requested or not self.patient:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Listen to the signals while the body runs."""
+        before = {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, previous in before.items():
+                signal.signal(number, previous)
+
+
+@contextlib.contextmanager
+def flashing(settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ...]) -> Iterator[Flasher]:
+    """Reach the target and give a flasher for it while the body runs."""
+    from .reach import reached
+
+    console = settings.console
+    interruption = Interruption()
+    options = reach.run_options(loaders)
+    with (
+        interruption.installed(),
+        reached(reach.server, reach.connect, reach.launch, reach.gdb, settings.log, console.observe) as target,
+    ):
+        interruption.patient = True
+        with Flasher(target, options, console.observe, lambda: interruption.requested) as flasher:
+            yield flasher
+
+
+@commands.command()
+@click.argument("loader", type=click.Path(path_type=Path))
+@global_options
+@click.pass_obj
+def info(settings: Settings, loader: Path) -> None:
+    """Say what LOADER says of itself: storage, sectors, functions, segments, findings. Needs no target."""
+    found = load_loader(loader)
+    if settings.as_json:
+        settings.console.object(describe(found))
+        return
+    storage = found.storage
+    console = settings.console
+    groups = ", ".join(f"{each.count} x {bytes_in_words(each.size)}" for each in storage.sectors)
+    console.table(
+        [
+            ("name", storage.name),
+            ("type", storage.type_name),
+            ("storage", f"{Range(storage.address, storage.extent)}  {bytes_in_words(storage.extent)}"),
+            ("sectors", groups or "none"),
+            ("page", bytes_in_words(storage.page_size)),
+            ("erased", f"0x{storage.erased_value:02X}"),
+            ("functions", ", ".join(f"{name} 0x{address:08X}" for name, address in sorted(found.functions.items()))),
+            ("linked at", f"0x{found.link_address:08X}, return trap at 0x{found.return_address:08X}"),
+            (
+                "RAM need",
+                f"{bytes_in_words(sum(each.memory_size for each in found.load_segments))} and stack and buffer",
+            ),
+        ]
+    )
+    for segment in found.segments:
+        console.say(
+            f"segment   0x{segment.address:08X}  {len(segment.data)} bytes in the file, {segment.memory_size} in memory"
+        )
+    for finding in found.findings:
+        console.say(f"{finding.severity}: {finding.message}", style="yellow" if finding.severity != "info" else "dim")
+
+
+@commands.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE[@ADDRESS]...")
+@click.option("--erase", type=click.Choice([each.value for each in EraseMode]), help="What to erase before.")
+@click.option(
+    "--verify",
+    type=click.Choice([each.value for each in VerifyMode]),
+    default=VerifyMode.READBACK.value,
+    show_default=True,
+    help="How to compare afterwards.",
+)
+@click.option("--full", is_flag=True, help="Write also what is there already.")
+@click.option("--keep/--no-keep", default=True, help="Keep bytes of touched sectors outside the image (default).")
+@click.option("--dry-run", is_flag=True, help="Show the plan and end.")
+@reach_options
+@global_options
+@click.pass_obj
+def write(
+    settings: Settings,
+    images: tuple[str, ...],
+    erase: str | None,
+    verify: str,
+    full: bool,  # noqa: ARG001 - everything is written, whether asked or not, as long as nothing is skipped
+    keep: bool,
+    dry_run: bool,
+    reach: Reach,
+) -> Data:
+    """Erase what is needed, program and verify. A bin needs @ADDRESS; hex, srec and elf bring theirs."""
+    loaders = reach.loaders()
+    jobs = plan_write(loaders, load_images(images).blocks, erase=EraseMode(erase) if erase else None, keep=keep)
+    if verify == VerifyMode.LOADER.value:
+        for job in jobs:
+            need(job.loader, "Verify")
+    settings.console.observe(_planned(jobs))
+    if dry_run:
+        return {"dry_run": True}
+    with flashing(settings, reach, loaders) as flasher:
+        report = flasher.write(jobs, VerifyMode(verify))
+    how = "verified" if verify != "none" else "not verified"
+    settings.console.say(
+        f"done: {report.bytes} bytes written and {how}, {report.sectors_erased} sectors erased, {report.calls} calls"
+    )
+    return _numbers(report)
+
+
+def _planned(jobs: Sequence[StorageJob]) -> Planned:
+    lines = []
+    storages: list[JsonValue] = []
+    for job in jobs:
+        ranges = job.content.ranges
+        kept = sum(each.size for each in job.keep)
+        lines.append(
+            f"{job.loader.storage.name}: {bytes_in_words(job.content.size)} at "
+            f"{', '.join(map(str, ranges[:4]))}{' ...' if len(ranges) > 4 else ''}, erase {job.erase.value}"
+            f"{f' ({len(job.sectors)} sectors)' if job.sectors else ''}"
+            f"{f', keep {bytes_in_words(kept)} beside it' if kept else ''}"
+        )
+        storages.append(
+            {
+                "storage": job.loader.storage.name,
+                "loader": job.loader.path,
+                "ranges": [[each.address, each.size] for each in ranges],
+                "bytes": job.content.size,
+                "erase": job.erase.value,
+                "sectors": len(job.sectors),
+                "sector_bytes": sum(each.size for each in job.sectors),
+                "keep": [[each.address, each.size] for each in job.keep],
+            }
+        )
+    return Planned("\n".join(lines), {"storages": storages})
+
+
+def _numbers(report: Report) -> Data:
+    return {
+        "bytes": report.bytes,
+        "bytes_skipped": report.bytes_skipped,
+        "calls": report.calls,
+        "sectors_erased": report.sectors_erased,
+        "verified": report.verified,
+    }
+
+
+def _place(loaders: Sequence[ExternalLoader], address: int, size: str) -> tuple[ExternalLoader, Range]:
+    """Find the loader and range meant by ADDRESS SIZE, where SIZE may be `all`: up to the end of the storage."""
+    if size == "all":
+        loader = loader_for(loaders, Range(address, 1))
+        return loader, Range(address, loader.storage.end - address)
+    where = whole_range(address, parse_number(size))
+    return loader_for(loaders, where), where
+
+
+@commands.command()
+@click.argument("address", type=ADDRESS)
+@click.argument("size")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .bin or .hex file.")
+@reach_options
+@global_options
+@click.pass_obj
+def read(settings: Settings, address: int, size: str, output: Path, reach: Reach) -> Data:
+    """Read SIZE bytes (or `all`) from ADDRESS on into a file, which appears whole or not at all."""
+    loaders = reach.loaders()
+    loader, where = _place(loaders, address, size)
+    with OutputFile(output, where.address) as file:
+        with flashing(settings, reach, loaders) as flasher:
+            report = flasher.read(loader, where, file.write)
+        file.commit()
+    settings.console.say(f"done: {report.bytes} bytes from 0x{where.address:08X} in {output}, {report.calls} calls")
+    return {**_numbers(report), "file": str(output)}
+
+
+@commands.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE[@ADDRESS]...")
+@reach_options
+@global_options
+@click.pass_obj
+def verify(settings: Settings, images: tuple[str, ...], reach: Reach) -> Data:
+    """Compare the storage with images; exit code 1 names the first and last difference."""
+    loaders = reach.loaders()
+    jobs = plan_write(loaders, load_images(images).blocks, erase=EraseMode.NONE)
+    with flashing(settings, reach, loaders) as flasher:
+        report = flasher.verify(jobs)
+    settings.console.say(f"done: {report.bytes} bytes are the same, {report.calls} calls")
+    return _numbers(report)
+
+
+@commands.command()
+@click.argument("address", type=ADDRESS, required=False)
+@click.argument("size", type=NUMBER, required=False)
+@click.option("--chip", is_flag=True, help="Erase the whole storage by MassErase.")
+@reach_options
+@global_options
+@click.pass_obj
+def erase(settings: Settings, address: int | None, size: int | None, chip: bool, reach: Reach) -> Data:
+    """Erase whole sectors from ADDRESS on, or everything with --chip, and see that they are blank."""
+    loaders = reach.loaders()
+    if chip:
+        if address is not None:
+            raise InputError("--chip erases everything and takes no ADDRESS and SIZE.")
+        loader = _only(loaders)
+        need(loader, "MassErase")
+        sectors = loader.storage.sectors_in(loader.storage.address, loader.storage.extent)
+    else:
+        if address is None or size is None:
+            raise InputError("Say what to erase: ADDRESS SIZE, or --chip for everything.")
+        where = whole_range(address, size)
+        loader = loader_for(loaders, where)
+        sectors = plan_erase(loader, where)
+    with flashing(settings, reach, loaders) as flasher:
+        report = flasher.erase(loader, sectors, chip=chip)
+    settings.console.say(f"done: {report.sectors_erased} sectors erased and blank, {report.calls} calls")
+    return _numbers(report)
+
+
+def _only(loaders: Sequence[ExternalLoader]) -> ExternalLoader:
+    if len(loaders) != 1:
+        raise InputError("Several loaders were given: name one with -l, or an ADDRESS and SIZE.")
+    return loaders[0]
+
+
+@commands.command("blank-check")
+@click.argument("address", type=ADDRESS, required=False)
+@click.argument("size", required=False)
+@reach_options
+@global_options
+@click.pass_obj
+def blank_check(settings: Settings, address: int | None, size: str | None, reach: Reach) -> Data:
+    """See whether a range, or the whole storage, is erased; exit code 1 names what is not."""
+    loaders = reach.loaders()
+    if address is None:
+        loader = _only(loaders)
+        where = Range(loader.storage.address, loader.storage.extent)
+    else:
+        loader, where = _place(loaders, address, size or "all")
+    if loader.storage.is_ram:
+        raise InputError(f"{loader.storage.name} is RAM, which has no blank state.")
+    with flashing(settings, reach, loaders) as flasher:
+        report = flasher.blank_check(loader, where)
+    settings.console.say(f"done: {where} is blank, {report.calls} calls")
+    return _numbers(report)
+
+
+@commands.command()
+@click.argument("address", type=ADDRESS)
+@click.argument("size")
+@reach_options
+@global_options
+@click.pass_obj
+def checksum(settings: Settings, address: int, size: str, reach: Reach) -> Data:
+    """Compute CRC-32 (zlib's) and byte sum of a range."""
+    loaders = reach.loaders()
+    loader, where = _place(loaders, address, size)
+    with flashing(settings, reach, loaders) as flasher:
+        sums = flasher.checksum(loader, where)
+        calls = flasher.calls
+    settings.console.say(f"{where}  CRC-32 0x{sums.crc32:08X}  byte sum 0x{sums.byte_sum:08X}")
+    return {"bytes": where.size, "crc32": sums.crc32, "byte_sum": sums.byte_sum, "calls": calls}
+
+
+@commands.command()
+@click.argument("function")
+@click.argument("arguments", nargs=-1, metavar="[ARG]...")
+@click.option("--init/--no-init", default=True, help="Call Init first (default), unless FUNCTION is Init.")
+@reach_options
+@global_options
+@click.pass_obj
+def call(settings: Settings, function: str, arguments: tuple[str, ...], init: bool, reach: Reach) -> Data:
+    """Call one loader function raw and print r0, r1, time and stack use. An ARG `buffer` is the RAM buffer."""
+    loaders = reach.loaders()
+    loader = _only(loaders)
+    address = need(loader, function)
+    if len(arguments) > 4:
+        raise InputError("A call takes at most four arguments, r0 to r3.")
+    numbers = [None if each == "buffer" else parse_number(each) for each in arguments]
+    with flashing(settings, reach, loaders) as flasher:
+        buffer = flasher.open(loader).layout.buffers[0].address
+        values = tuple(buffer if each is None else each for each in numbers)
+        one = Call(function, address, values, loader.storage.extent / 65536 + 400)
+        returned, stack = flasher.call(loader, one, init=init and function not in ("Init", "DeInit"))
+    settings.console.say(
+        f"{one} returned r0 = 0x{returned.r0:08X} ({returned.r0}), r1 = 0x{returned.r1:08X} "
+        f"in {returned.seconds * 1000:.1f} ms; {stack} bytes of stack used so far"
+    )
+    return {
+        "r0": returned.r0,
+        "r1": returned.r1,
+        "call_seconds": round(returned.seconds, 6),
+        "stack_used": stack,
+        "calls": flasher.calls,
+    }
+
+
+@commands.command()
+@reach_options
+@global_options
+@click.pass_obj
+def doctor(settings: Settings, reach: Reach) -> Data:
+    """Look at gdb, server, target, RAM and registers, and say how to get what is missing."""
+    from .doctor import Check, check_host, check_target
+    from .reach import reached
+
+    checks: list[Check] = []
+
+    def show(check: Check) -> None:
+        checks.append(check)
+        mark = {True: "ok", False: "MISSING", None: "-"}[check.ok]
+        settings.console.say(f"{mark:8}{check.name}: {check.message}", style="red" if check.ok is False else "")
+
+    loaders = tuple(load_loader(path) for path in reach.loader_files)
+    for check in check_host(reach.gdb):
+        show(check)
+    try:
+        place = (reach.server, reach.connect, reach.launch, reach.gdb, settings.log)
+        with Interruption().installed(), reached(*place, settings.console.observe) as target:
+            for check in check_target(target, loaders):
+                show(check)
+    except (SetupError, ConnectionLost) as error:
+        show(Check("server", False, error.message))
+    bad = [check.name for check in checks if check.ok is False]
+    if bad:
+        raise SetupError(
+            f"Not all is there: see {', '.join(bad)} above.",
+            checks=[{"name": each.name, "ok": each.ok, "message": each.message} for each in checks],
+        )
+    return {"checks": [{"name": each.name, "ok": each.ok, "message": each.message} for each in checks]}
+
+
+@commands.command()
+@click.option("--port", type=click.IntRange(0, 65535), help="Port for GDB; 0 takes a free one.")
+@click.option("--stlink-port", type=click.IntRange(0, 65535), help="Also be an ST-LINK for OpenOCD on this port.")
+@click.option("--image", type=click.Path(dir_okay=False, path_type=Path), help="Keep the flash chip's content in FILE.")
+@click.option("--personality", default="board", show_default=True, help="The GDB server to play.")
+@global_options
+@click.pass_obj
+def board(settings: Settings, port: int | None, stlink_port: int | None, image: Path | None, personality: str) -> None:
+    """Run a virtual STM32H750 with a W25Q128 for GDB, until it is interrupted."""
+    from .boardcommand import run_board
+
+    run_board(settings.console.plain, port, stlink_port, image, personality)
+
+
+@commands.command()
+def gdbinit() -> None:
+    """Print the path to `source` inside GDB, alone on its line."""
+    Settings().console.plain(str(Path(__file__).with_name("data") / "gdbinit.py"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    # Usage errors come before all options are read, and programs want them as JSON all the same.
+    settings = Settings(as_json="--json" in words)
+    begun = time.monotonic()
+    data: Data = {}
+    error: GdbflashError | None = None
+    code = 0
+    try:
+        outcome: Any = commands.main(args=words, prog_name="gdbflash", standalone_mode=False, obj=settings)
+        if isinstance(outcome, dict):
+            data = outcome
+        elif isinstance(outcome, int) or words[:1] == ["info"] or outcome is None:
+            return outcome or 0
+    except click.ClickException as usage:
+        error = InputError(usage.format_message())
+    except (KeyboardInterrupt, click.Abort):
+        error = Interrupted("Interrupted; the target was left as asked where it could be reached.")
+    except GdbflashError as failed:
+        error = failed
+    except Exception as bug:
+        error = GdbflashError(f"This is a bug of gdbflash, please report it: {type(bug).__name__}: {bug}")
+        traceback.print_exc(file=sys.stderr)
+    if error is not None:
+        code = next((number for kind, number in EXIT_CODES if isinstance(error, kind)), BUG)
+        data = {"error": failure(error)}
+        settings.console.error(error)
+    settings.console.result(ok=code == 0, exit_code=code, seconds=time.monotonic() - begun, data=data)
+    return code

@@ -1,0 +1,186 @@
+"""The options that commands share, and the settings they fill.
+
+What belongs here: parameter types, option groups, and what was said with them. What commands do is in `cli`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from .console import Console
+from .errors import InputError
+from .flasher import After, Before, RunOptions
+from .loader import ExternalLoader, load_loader
+from .ranges import Range
+from .session import CallOptions
+from .spec import parse_address, parse_number, parse_range
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+SERVERS = ("auto", "openocd", "stlink", "qemu", "pyocd", "jlink", "st-util", "blackmagic", "board")
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]
+    """A parameter read by one of the functions of `spec`."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse text; a value that is no text any more passes."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except InputError as error:
+            return self.fail(error.message, param, ctx)
+
+
+NUMBER = Parsed("number", parse_number)
+ADDRESS = Parsed("address", parse_address)
+RANGE = Parsed("start:size", parse_range)
+
+
+@dataclass
+class Settings:
+    """What the global options said; they may stand before or after the command."""
+
+    verbosity: int = 0
+    as_json: bool = False
+    log: Path | None = None
+    _console: Console | None = field(default=None, repr=False)
+
+    @property
+    def console(self) -> Console:
+        """The console for these settings, made when first needed: after all options were read."""
+        if self._console is None:
+            self._console = Console(as_json=self.as_json, verbosity=self.verbosity)
+        return self._console
+
+
+def _note(name: str, value_of: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
+        if value:
+            setattr(ctx.ensure_object(Settings), name, value_of(value))
+
+    return callback
+
+
+def global_options(command: Command) -> Command:
+    """Add -v, -q, --json and --log."""
+    for option in (
+        click.option(
+            "-v",
+            "--verbose",
+            is_flag=True,
+            expose_value=False,
+            callback=_note("verbosity", lambda _: 1),
+            help="Say more.",
+        ),
+        click.option(
+            "-q",
+            "--quiet",
+            is_flag=True,
+            expose_value=False,
+            callback=_note("verbosity", lambda _: -1),
+            help="Say nothing but errors.",
+        ),
+        click.option(
+            "--json",
+            is_flag=True,
+            expose_value=False,
+            callback=_note("as_json", bool),
+            help="One JSON object a line on stdout.",
+        ),
+        click.option(
+            "--log",
+            type=click.Path(dir_okay=False, path_type=Path),
+            expose_value=False,
+            callback=_note("log", Path),
+            help="Write the traffic with gdb, time-stamped, to FILE.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How a target is reached, taken and left, as said on the command line."""
+
+    server: str
+    connect: str | None
+    tcl: int | None
+    launch: str | None
+    gdb: str | None
+    loader_files: tuple[Path, ...]
+    ram: Range | None
+    before: str | None
+    after: str | None
+    timeout_scale: float
+    irq: bool
+    ignore_init_result: bool
+
+    def loaders(self) -> tuple[ExternalLoader, ...]:
+        """Read the loader files; raises InputError when none was named, LoaderFileError."""
+        if not self.loader_files:
+            raise InputError("No loader was given. Name the .stldr of your board's memory with -l FILE.")
+        return tuple(load_loader(path) for path in self.loader_files)
+
+    def run_options(self, loaders: tuple[ExternalLoader, ...]) -> RunOptions:
+        """Fill in the defaults that depend on one another and on the kind of storage."""
+        after = After(self.after or ("halt" if any(each.storage.is_ram for each in loaders) else "reset"))
+        before = Before(self.before or ("none" if after is After.RESTORE else "reset"))
+        calls = CallOptions(self.ram, self.irq, self.ignore_init_result, self.timeout_scale)
+        return RunOptions(before, after, calls)
+
+
+_REACH_OPTIONS = (
+    click.option("--server", type=click.Choice(SERVERS), default="auto", show_default=True, help="The GDB server."),
+    click.option("--connect", metavar="HOST:PORT", help="Where it listens, or a serial device."),
+    click.option("--tcl", type=click.IntRange(1, 65535), metavar="PORT", help="OpenOCD's Tcl port."),
+    click.option("--launch", metavar="ARGS", help="Start the server with these arguments and stop it afterwards."),
+    click.option("--gdb", metavar="PATH", help="The gdb to use."),
+    click.option(
+        "-l",
+        "--loader",
+        "loader_files",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        metavar="FILE",
+        help="A .stldr; repeat it, one per memory.",
+    ),
+    click.option("--ram", type=RANGE, metavar="START:SIZE", help="RAM to use, where the device is not known."),
+    click.option("--before", type=click.Choice([each.value for each in Before]), help="How the target is taken."),
+    click.option("--after", type=click.Choice([each.value for each in After]), help="How the target is left."),
+    click.option(
+        "--timeout-scale",
+        type=click.FloatRange(min=0, min_open=True),
+        default=1.0,
+        metavar="X",
+        help="Multiply every time-out.",
+    ),
+    click.option("--irq", is_flag=True, help="Let the loader take interrupts."),
+    click.option("--ignore-init-result", is_flag=True, help="Go on although Init did not return 1."),
+)
+
+
+def reach_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that reach a target; the command gets them as `reach`."""
+
+    @functools.wraps(command)
+    def gathered(*args: Any, **kwargs: Any) -> Any:
+        fields = {name: kwargs.pop(name) for name in Reach.__dataclass_fields__}
+        return command(*args, reach=Reach(**fields), **kwargs)
+
+    wrapped: Callable[..., Any] = gathered
+    for option in reversed(_REACH_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped

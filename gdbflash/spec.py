@@ -1,0 +1,83 @@
+"""Read what users type: numbers, ranges and image specifications.
+
+What belongs here: pure parsing of text that the command line and the commands inside GDB share.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import InputError, PlanError
+from .image import Image, load_image, merge_images
+from .loader import ExternalLoader
+from .plan import check_inside
+from .ranges import Range
+
+_NUMBER = re.compile(r"(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)([kKmM]?)\Z")
+_FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20}
+_SPACE = 1 << 32
+
+
+def parse_number(text: str) -> int:
+    """Read a decimal or 0x number with an optional suffix K or M (1024-based); raises InputError."""
+    found = _NUMBER.match(text.strip())
+    if found:
+        digits = found[1].replace("_", "")
+        base = 16 if digits[:2].lower() == "0x" else 10
+        # K and M are no hex digits, so "0x10K" reads as people mean it.
+        if digits[2:] or base == 10:
+            value = int(digits, base) * _FACTORS[found[2].lower()]
+            if value <= _SPACE:
+                return value
+    raise InputError(f"{text!r} is not a number: give decimal or 0x hex up to 32 bits, with K or M for 1024 or 1024².")
+
+
+def parse_address(text: str) -> int:
+    """Read a 32-bit address; raises InputError."""
+    address = parse_number(text)
+    if address >= _SPACE:
+        raise InputError(f"{text!r} is not a 32-bit address.")
+    return address
+
+
+def parse_range(text: str) -> Range:
+    """Read START:SIZE; raises InputError."""
+    start, colon, size = text.partition(":")
+    if not colon:
+        raise InputError(f"{text!r} is not START:SIZE, such as 0x24000000:512K.")
+    return whole_range(parse_address(start), parse_number(size))
+
+
+def whole_range(address: int, size: int) -> Range:
+    """Make a range of at least one byte inside the 32-bit address space; raises InputError."""
+    if size <= 0:
+        raise InputError(f"A size of {size} bytes at 0x{address:08X} is nothing to work on. Give 1 or more.")
+    if address + size > _SPACE:
+        raise InputError(f"0x{address:08X} and {size} bytes run past the end of the 32-bit address space.")
+    return Range(address, size)
+
+
+def parse_image(text: str) -> tuple[Path, int | None]:
+    """Split IMAGE[@ADDRESS]; a file whose own name has an @ is taken as it is where it exists. Raises InputError."""
+    name, at, address = text.rpartition("@")
+    if at and name and _NUMBER.match(address) and not Path(text).exists():
+        return Path(name), parse_address(address)
+    return Path(text), None
+
+
+def load_images(specifications: Sequence[str]) -> Image:
+    """Read and merge the images named; raises InputError and ImageFileError."""
+    return merge_images([load_image(path, address) for path, address in map(parse_image, specifications)])
+
+
+def loader_for(loaders: Sequence[ExternalLoader], where: Range) -> ExternalLoader:
+    """Find the loader whose storage holds a range; raises PlanError."""
+    for loader in loaders:
+        if where.address in Range(loader.storage.address, loader.storage.extent):
+            check_inside(loader, where)
+            return loader
+    for loader in loaders:
+        check_inside(loader, where)
+    raise PlanError("No loader was given. Name one with -l FILE.")
