@@ -7,15 +7,18 @@ Source: what OpenOCD 0.12 sends and expects with `st-link backend tcp` (src/jtag
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import itertools
 import socket
 import socketserver
 import struct
+import sys
 import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from gdbflash.board.debug import DebugPort
 from gdbflash.board.stlink import PRODUCT_ID, VENDOR_ID, StlinkProbe
@@ -50,9 +53,12 @@ class StlinkLink:
     fail_after: int | None = None
     """Number of commands that still succeed; the ones after them fail until it is set to None again."""
     failure: LinkFailure = LinkFailure.TARGET
+    commands: int = 0
+    """Commands carried so far, failed ones included; set it to 0 to count anew."""
 
     def carry(self, size: int) -> LinkFailure | None:
         """Take the time that a command with size bytes of data takes; return how it fails, if so."""
+        self.commands += 1
         seconds = self.latency_us / 1e6
         if self.kib_per_s:
             seconds += size / (1024 * self.kib_per_s)
@@ -98,11 +104,13 @@ _WRITE, _READ, _READ_TRACE = 0, 1, 3
 class StlinkServer:
     """A server on 127.0.0.1 for any number of clients, one after the other or sharing the probe.
 
-    Opening the port raises OSError. The board is not reset by clients that come and go.
+    Clients that come and go leave the board as it is. An unexpected exception in a connection's thread is raised
+    by close().
     """
 
-    def __init__(self, debug_port: DebugPort, port: int = 0) -> None:
-        self.link = StlinkLink()
+    def __init__(self, debug_port: DebugPort, port: int = 0, link: StlinkLink | None = None) -> None:
+        """Listen; port 0 takes a free one. Raises OSError."""
+        self.link = link if link is not None else StlinkLink()
         self.probe = StlinkProbe(debug_port)
         self.lock = threading.Lock()
         """Held while the probe executes a command."""
@@ -125,6 +133,9 @@ class StlinkServer:
         self._server.hang_up_all()
         self._server.server_close()
         self._thread.join()
+        failure, self._server.failure = self._server.failure, None
+        if failure is not None:
+            raise failure
 
     def __enter__(self) -> StlinkServer:
         return self
@@ -137,8 +148,8 @@ class StlinkServer:
 
 class _TcpServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
+    daemon_threads = False  # server_close() waits for them
+    failure: BaseException | None = None
 
     def __init__(self, address: tuple[str, int], owner: StlinkServer) -> None:
         self.owner = owner
@@ -154,10 +165,14 @@ class _TcpServer(socketserver.ThreadingTCPServer):
         with self._connections_lock:
             self._connections.discard(connection)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        self.failure = sys.exc_info()[1]
+
     def hang_up_all(self) -> None:
         with self._connections_lock:
             for connection in self._connections:
-                connection.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # the client was faster
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -167,7 +182,7 @@ class _Connection(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = self.request.makefile("rb")
-        self._connection_id = 0
+        self._connection_id: int | None = None
         self.server.admit(self.request)
 
     def finish(self) -> None:
@@ -201,6 +216,8 @@ class _Connection(socketserver.BaseRequestHandler):
             return self._describe_device(rest[0])
         if request is _Request.OPEN_DEVICE:
             return self._open_device(*struct.unpack_from("<I", rest, 3))
+        if request is _Request.CLOSE_DEVICE:
+            self._connection_id = None
         return struct.pack("<I", _TcpStatus.OK)
 
     @staticmethod
