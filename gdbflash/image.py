@@ -259,3 +259,13 @@ def _conflict(below: Sequence[Block], block: Block) -> ImageFileError:
                     paths=[other.source, block.source],
                 )
     raise AssertionError("blocks that differ have a differing byte")
+
+
+def hex_text(address: int, data: bytes) -> str:
+    """Write bytes as Intel HEX text of 32-byte records."""
+    import bincopy
+
+    file = bincopy.BinFile()
+    file.add_binary(data, address)
+    text: str = file.as_ihex()
+    return text

@@ -1,0 +1,25 @@
+"""What every test file may use."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --full."""
+    parser.addoption("--full", action="store_true", help="run the long campaigns too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell of our marker."""
+    config.addinivalue_line("markers", "full: a long campaign, run with --full only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long campaigns out unless they were asked for."""
+    if config.getoption("--full"):
+        return
+    long = [item for item in items if item.get_closest_marker("full")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
