@@ -33,6 +33,10 @@ class OpenocdFailed(Exception):
     """OpenOCD ended before it listened; the message is its log."""
 
 
+class CommandFailed(Exception):
+    """OpenOCD refused a command; the message is the command and what it said."""
+
+
 @dataclass(frozen=True)
 class Openocd:
     """A running OpenOCD."""
@@ -47,21 +51,21 @@ class Openocd:
         """What it has logged so far."""
         return self.log_file.read_text(errors="replace")
 
-    def tcl(self, command: str, timeout: float = 30) -> str:
-        """Run a command through the Tcl port; a failing command returns its message."""
+    def run(self, command: str, timeout: float = 30) -> str:
+        """Run a command through the Tcl port and return what it prints or gives; raises CommandFailed."""
+        script = f"set failed [catch {{capture {{{command}}}}} text]; format {{%d %s}} [expr {{$failed != 0}}] $text"
         with socket.create_connection(("127.0.0.1", self.tcl_port), timeout) as connection:
-            connection.sendall(command.encode() + _END_OF_REPLY)
+            connection.sendall(script.encode() + _END_OF_REPLY)
             reply = b""
             while not reply.endswith(_END_OF_REPLY):
                 chunk = connection.recv(65536)
                 if not chunk:
                     raise ConnectionError(f"OpenOCD hung up during {command!r}:\n{self.log}")
                 reply += chunk
-        return reply[:-1].decode(errors="replace")
-
-    def console(self, command: str, timeout: float = 30) -> str:
-        """Run a command and return what it prints on the console."""
-        return self.tcl(f"capture {{{command}}}", timeout)
+        failed, _, text = reply[:-1].decode(errors="replace").partition(" ")
+        if failed != "0":
+            raise CommandFailed(f"{command}: {text.strip()}")
+        return text.strip()
 
 
 @contextmanager

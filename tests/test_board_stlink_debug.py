@@ -364,6 +364,16 @@ class TestMemAp:
         assert dap.read_ap(0, BD0 + 0xC) == 0xAABBCCDD
         assert dap.read_ap(0, TAR) == 0x20000024
 
+    def test_blocks_leave_tar_where_single_accesses_would(self, dap: Dap) -> None:
+        access_port = dap.access_port(0)
+        access_port.write_block(0x20000000, bytes(0x600), 4)
+        assert dap.read_ap(0, TAR) == 0x20000600
+        access_port.read_block(0x200003F8, 8, 2)
+        assert dap.read_ap(0, TAR) == 0x20000000
+        with pytest.raises(BusError):
+            access_port.read_block(0x20000FF0, 0x20, 4)
+        assert dap.read_ap(0, TAR) == 0x20001000  # OpenOCD reads it to name the address that failed
+
     def test_the_result_stays_in_rdbuff(self, dap: Dap) -> None:
         dap.read_ap(0, IDR)
         assert dap.read_dp(0xC) == 0x84770001

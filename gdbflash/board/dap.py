@@ -119,7 +119,7 @@ class MemoryAccessPort:
     """A MEM-AP: CSW, TAR, DRW, BD0 to BD3, CFG, BASE, IDR."""
 
     def __init__(self, bus: Bus, *, idr: int, base: int, csw: int, csw_writable: int) -> None:
-        self.bus = bus
+        self._bus = bus
         self._idr = idr
         self._base = base
         self._csw = csw
@@ -131,7 +131,7 @@ class MemoryAccessPort:
         if register == 0x0C:
             return self._read_data()
         if register & 0xF0 == 0x10:
-            return int.from_bytes(self.bus.read(self._banked(register), 4, 4), "little")
+            return int.from_bytes(self._bus.read(self._banked(register), 4, 4), "little")
         constants = {0xF4: 0, 0xF8: self._base, 0xFC: self._idr}
         return {0x00: self._csw | _DEVICE_ENABLED, 0x04: self._tar, **constants}.get(register, 0)
 
@@ -144,7 +144,26 @@ class MemoryAccessPort:
         elif register == 0x0C:
             self._write_data(value)
         elif register & 0xF0 == 0x10:
-            self.bus.write(self._banked(register), value.to_bytes(4, "little"), 4)
+            self._bus.write(self._banked(register), value.to_bytes(4, "little"), 4)
+
+    def read_block(self, address: int, size: int, width: int) -> bytes:
+        """Read as by TAR and so many DRW accesses of width bytes; raises BusError, with TAR at the failed access."""
+        try:
+            data = self._bus.read(address, size, width)
+        except BusError as error:
+            self._tar = error.address & ~(width - 1)
+            raise
+        self._tar = self._incremented(address + size - width, width)
+        return data
+
+    def write_block(self, address: int, data: bytes, width: int) -> None:
+        """Write as by TAR and so many DRW accesses of width bytes; raises BusError, with TAR at the failed access."""
+        try:
+            self._bus.write(address, data, width)
+        except BusError as error:
+            self._tar = error.address & ~(width - 1)
+            raise
+        self._tar = self._incremented(address + len(data) - width, width)
 
     def _banked(self, register: int) -> int:
         return self._tar & ~0xF | register & 0xC
@@ -160,7 +179,11 @@ class MemoryAccessPort:
 
     def _advance(self, width: int) -> None:
         if self._mode in (_SINGLE, _PACKED):
-            self._tar = self._tar & ~(_TAR_WRAP - 1) | self._tar + width & _TAR_WRAP - 1
+            self._tar = self._incremented(self._tar, width)
+
+    @staticmethod
+    def _incremented(address: int, width: int) -> int:
+        return address & ~(_TAR_WRAP - 1) | address + width & _TAR_WRAP - 1
 
     def _read_data(self) -> int:
         width, count = self._transfers()
@@ -168,7 +191,7 @@ class MemoryAccessPort:
         for _ in range(count):
             address = self._tar & ~(width - 1)
             # Narrow data travels on the byte lanes of its address (C2.2.6).
-            value |= int.from_bytes(self.bus.read(address, width, width), "little") << 8 * (address & 3)
+            value |= int.from_bytes(self._bus.read(address, width, width), "little") << 8 * (address & 3)
             self._advance(width)
         return value
 
@@ -177,7 +200,7 @@ class MemoryAccessPort:
         lanes = value.to_bytes(4, "little")
         for _ in range(count):
             address = self._tar & ~(width - 1)
-            self.bus.write(address, lanes[address & 3 : (address & 3) + width], width)
+            self._bus.write(address, lanes[address & 3 : (address & 3) + width], width)
             self._advance(width)
 
 
@@ -188,7 +211,7 @@ class Dap:
         self.unit = DebugUnit(port)
         # CSW: Prot, Mode, AddrInc and Size can be written; the APB-AP has words only.
         ahb = {"idr": 0x84770001, "csw": 0x43800002, "csw_writable": 0x7F000037}
-        self.access_ports = {
+        self._access_ports = {
             0: MemoryAccessPort(self.unit, base=AHB_ROM_TABLE | 3, **ahb),
             1: MemoryAccessPort(_SystemBus(self.unit), base=2, **ahb),
             2: MemoryAccessPort(
@@ -221,7 +244,7 @@ class Dap:
     def read_ap(self, number: int, register: int) -> int:
         """Read a register of an access port; raises DapFault."""
         self._check_ready()
-        access_port = self.access_ports.get(number)
+        access_port = self._access_ports.get(number)
         if access_port is None:
             return 0  # an IDR of zero says that there is none (B1.4.1)
         try:
@@ -233,7 +256,7 @@ class Dap:
     def write_ap(self, number: int, register: int, value: int) -> None:
         """Write a register of an access port; raises DapFault."""
         self._check_ready()
-        access_port = self.access_ports.get(number)
+        access_port = self._access_ports.get(number)
         if access_port is None:
             return
         try:
@@ -241,12 +264,12 @@ class Dap:
         except BusError as error:
             raise self._bus_fault(error) from error
 
-    def bus(self, number: int) -> Bus:
-        """Return the bus behind an access port, for a probe's own memory commands; raises DapFault."""
+    def access_port(self, number: int) -> MemoryAccessPort:
+        """Return an access port for a probe's own memory commands; raises DapFault."""
         self._check_ready()
-        if number not in self.access_ports:
+        if number not in self._access_ports:
             raise DapFault(DapRefusal.NO_ACCESS_PORT)
-        return self.access_ports[number].bus
+        return self._access_ports[number]
 
     def _control_and_status(self) -> int:
         return self._control | (self._control & 0x54000000) << 1 | self._sticky

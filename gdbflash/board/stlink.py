@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 
 from gdbflash.board.bus import BusError
-from gdbflash.board.dap import DPIDR, POWER_UP, Bus, Dap, DapFault, DapRefusal
+from gdbflash.board.dap import DPIDR, POWER_UP, Dap, DapFault, DapRefusal, MemoryAccessPort
 from gdbflash.board.debug import DebugPort
 from gdbflash.board.debugunit import AIRCR
 
@@ -196,7 +196,7 @@ class StlinkProbe:
     # -- core -------------------------------------------------------------------------------------------------
 
     def _reset_system(self, _command: bytes, _data: bytes) -> bytes:
-        self._dap.bus(0).write(AIRCR, struct.pack("<I", 0x05FA0004), 4)
+        self._dap.access_port(0).write_block(AIRCR, struct.pack("<I", 0x05FA0004), 4)
         return bytes([Status.OK, 0])
 
     def _drive_nrst(self, command: bytes, _data: bytes) -> bytes:
@@ -208,7 +208,7 @@ class StlinkProbe:
         return bytes([Status.OK, 0])
 
     def _require_halt(self) -> None:
-        self._dap.bus(0)
+        self._dap.access_port(0)
         if not self._unit.halted:
             raise _Refused(Status.FAULT)
 
@@ -228,11 +228,11 @@ class StlinkProbe:
 
     def _read_debug_register(self, command: bytes, _data: bytes) -> bytes:
         (address,) = struct.unpack_from("<I", command, 2)
-        return _with_status(int.from_bytes(self._dap.bus(0).read(address & ~3, 4, 4), "little"))
+        return _with_status(int.from_bytes(self._dap.access_port(0).read_block(address & ~3, 4, 4), "little"))
 
     def _write_debug_register(self, command: bytes, _data: bytes) -> bytes:
         (address,) = struct.unpack_from("<I", command, 2)
-        self._dap.bus(0).write(address & ~3, command[6:10], 4)
+        self._dap.access_port(0).write_block(address & ~3, command[6:10], 4)
         return bytes([Status.OK, 0])
 
     # -- debug port and access ports --------------------------------------------------------------------------
@@ -253,7 +253,7 @@ class StlinkProbe:
         return bytes([Status.OK, 0])
 
     def _open_access_port(self, command: bytes, _data: bytes) -> bytes:
-        self._dap.bus(command[2])
+        self._dap.access_port(command[2])
         return bytes([Status.OK, 0])
 
     # -- memory -----------------------------------------------------------------------------------------------
@@ -264,19 +264,19 @@ class StlinkProbe:
 
     def _read_memory(self, command: bytes, _data: bytes) -> bytes:
         def read() -> bytes:
-            bus, address, size, width = self._parse_transfer(command, _READ_WIDTHS)
+            memory, address, size, width = self._parse_transfer(command, _READ_WIDTHS)
             if command[1] in _FIXED_ADDRESS:
-                return b"".join(bus.read(address, width, width) for _ in range(size // width))
-            return bus.read(address, size, width)
+                return b"".join(memory.read_block(address, width, width) for _ in range(size // width))
+            return memory.read_block(address, size, width)
 
         return self._record(read)
 
     def _write_memory(self, command: bytes, data: bytes) -> bytes:
         def write() -> bytes:
-            bus, address, size, width = self._parse_transfer(command, _WRITE_WIDTHS)
+            memory, address, size, width = self._parse_transfer(command, _WRITE_WIDTHS)
             step = width if command[1] in _FIXED_ADDRESS else size
             for offset in range(0, size, step or 1):
-                bus.write(address, data[offset : offset + step], width)
+                memory.write_block(address, data[offset : offset + step], width)
             return b""
 
         return self._record(write)
@@ -294,13 +294,13 @@ class StlinkProbe:
             self._last_transfer = (refused.status, 0)
         return b""
 
-    def _parse_transfer(self, command: bytes, widths: dict[int, int]) -> tuple[Bus, int, int, int]:
+    def _parse_transfer(self, command: bytes, widths: dict[int, int]) -> tuple[MemoryAccessPort, int, int, int]:
         width = widths[command[1]]
         address, size = struct.unpack_from("<IH", command, 2)
         limit = _MAX_BYTES if width == 1 else MAX_DATA
         if size > limit or size % width or address % width:
             raise _Refused(Status.AP_ERROR)
-        return self._dap.bus(command[8]), address, size, width
+        return self._dap.access_port(command[8]), address, size, width
 
     # -- queued accesses --------------------------------------------------------------------------------------
 
@@ -319,9 +319,9 @@ class StlinkProbe:
                 elif code == _MISC_ADDRESS:
                     address = word
                 elif code == _MISC_WRITE:
-                    self._dap.bus(number).write(address, word.to_bytes(4, "little"), 4)
+                    self._dap.access_port(number).write_block(address, word.to_bytes(4, "little"), 4)
                 elif code == _MISC_READ:
-                    value = int.from_bytes(self._dap.bus(number).read(word, 4, 4), "little")
+                    value = int.from_bytes(self._dap.access_port(number).read_block(word, 4, 4), "little")
                 else:
                     status = Status.UNKNOWN_COMMAND
             except BusError:
