@@ -1,0 +1,92 @@
+"""Registers of the STM32H7's QUADSPI and the command format in CCR (RM0433 revision 7, 23.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdbflash.board.wires import Wires
+
+CR, DCR, SR, FCR, DLR, CCR, AR, ABR, DR = range(0x00, 0x24, 4)
+PSMKR, PSMAR, PIR, LPTR = range(0x24, 0x34, 4)
+
+EN, ABORT, TCEN, DFM, FSEL, APMS, PMM = (1 << bit for bit in (0, 1, 3, 6, 7, 22, 23))
+CR_BITS = 0xFFDF1FDD
+"""All fields of CR but ABORT, which reads 0 again at once."""
+CR_FIXED_WHILE_BUSY = 0xFFC000D8
+"""PRESCALER, PMM, APMS, FSEL, DFM, SSHIFT, TCEN: "can be modified only when BUSY = 0" (23.5.1)."""
+INTERRUPT_ENABLES = 0x1F0000
+"""TOIE, SMIE, FTIE, TCIE, TEIE, in the order of the flags in SR."""
+
+TEF, TCF, FTF, SMF, TOF, BUSY = (1 << bit for bit in range(6))
+CLEARABLE = TEF | TCF | SMF | TOF
+
+WRITABLE = {
+    DCR: 0x001F0701,
+    DLR: 0xFFFFFFFF,
+    CCR: 0xDF7FFFFF,
+    AR: 0xFFFFFFFF,
+    ABR: 0xFFFFFFFF,
+    PSMKR: 0xFFFFFFFF,
+    PSMAR: 0xFFFFFFFF,
+    PIR: 0xFFFF,
+    LPTR: 0xFFFF,
+}
+"""Bits of the registers that can be written only while BUSY = 0."""
+
+INDIRECT_WRITE, INDIRECT_READ, POLLING, MAPPED = range(4)
+FMODE = 3 << 26
+
+FIFO_SIZE = 32
+LINES = (0, 1, 2, 4)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A command as CCR describes it. Lines are 0 (no such phase), 1, 2 or 4."""
+
+    mode: int
+    """FMODE"""
+    instruction: int
+    instruction_lines: int
+    instruction_once: bool
+    """SIOO"""
+    address_lines: int
+    address_size: int
+    """bytes"""
+    alternate_lines: int
+    alternate_size: int
+    """bytes"""
+    dummies: int
+    """clocks"""
+    data_lines: int
+
+    @classmethod
+    def of(cls, ccr: int) -> Format:
+        """Decode CCR."""
+        return cls(
+            mode=ccr >> 26 & 3,
+            instruction=ccr & 0xFF,
+            instruction_lines=LINES[ccr >> 8 & 3],
+            instruction_once=bool(ccr >> 28 & 1),
+            address_lines=LINES[ccr >> 10 & 3],
+            address_size=1 + (ccr >> 12 & 3),
+            alternate_lines=LINES[ccr >> 14 & 3],
+            alternate_size=1 + (ccr >> 16 & 3),
+            dummies=ccr >> 18 & 0x1F,
+            data_lines=LINES[ccr >> 24 & 3],
+        )
+
+    @property
+    def writes(self) -> bool:
+        """Data come from DR, so that a write there starts the command (23.3.5)."""
+        return self.mode == INDIRECT_WRITE and self.data_lines != 0
+
+    def send(self, wires: Wires, address: int, alternate: int, *, first: bool) -> None:
+        """Send all that comes before the data phase; first: this command is the first one since CCR was written."""
+        if self.instruction_lines and (first or not self.instruction_once):
+            wires.send(bytes([self.instruction]), self.instruction_lines)
+        if self.address_lines:
+            wires.send(address.to_bytes(4, "big")[-self.address_size :], self.address_lines)
+        if self.alternate_lines:
+            wires.send(alternate.to_bytes(4, "big")[-self.alternate_size :], self.alternate_lines)
+        wires.dummy(self.dummies, self.data_lines or 1)
