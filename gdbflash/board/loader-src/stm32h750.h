@@ -62,5 +62,6 @@ struct quadspi {
 #define QUADSPI_CCR_WRITE (0u << 26)
 #define QUADSPI_CCR_READ (1u << 26)
 #define QUADSPI_CCR_MAPPED (3u << 26)
+#define QUADSPI_CCR_FREE_RUNNING (1u << 29) /* only in the errata sheet */
 
 #endif

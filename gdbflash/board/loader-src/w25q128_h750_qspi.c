@@ -10,7 +10,7 @@
  * transactions take on the wire, clocked by HSI whatever an application has made of the PLLs.
  *
  * Sources: W25Q128JV data sheet rev F; STM32H750 data sheet DS12556 rev 6, table 9 (alternate functions); ST RM0433
- * rev 8, chapter 23.
+ * rev 8, chapter 23; errata sheet ES0392.
  */
 #include <stdbool.h>
 
@@ -18,7 +18,8 @@
 #include "stm32h750.h"
 
 #define BASE 0x90000000u
-#define SIZE 0x01000000u
+#define ADDRESS_BITS 24u
+#define SIZE (1u << ADDRESS_BITS)
 #define PAGE 256u
 
 #ifndef SECTOR
@@ -85,39 +86,54 @@ static bool ready;
 /* Longer than any transaction, of which 256 bytes on four lines take 17 us, at any speed of the CPU. */
 #define FLAG_READS 100000u
 
-/* Wait for any of flags, or an error; return the status register, 0 when nothing came. */
-static uint32_t wait_flags(uint32_t flags)
+/* Wait until the flags in mask have value; false when they do not get it, or QUADSPI refused the transaction. */
+static bool wait_flags(uint32_t mask, uint32_t value)
 {
     for (uint32_t n = FLAG_READS; n != 0; n--) {
         uint32_t status = QUADSPI->SR;
 
-        if (status & (flags | QUADSPI_SR_TEF)) {
-            return status;
+        if (status & QUADSPI_SR_TEF) {
+            return false;
         }
-    }
-    return 0;
-}
-
-/* Wait for the end of a transaction; false when QUADSPI refused it, or it did not end. */
-static bool finish(void)
-{
-    uint32_t status = wait_flags(QUADSPI_SR_TCF);
-
-    QUADSPI->FCR = QUADSPI_FCR_ALL;
-    return status != 0 && !(status & QUADSPI_SR_TEF);
-}
-
-/* End whatever QUADSPI is doing, memory-mapped mode included; CCR and AR can be written only then. */
-static bool stop(void)
-{
-    QUADSPI->CR |= QUADSPI_CR_ABORT;
-    for (uint32_t n = FLAG_READS; n != 0; n--) {
-        if (!(QUADSPI->CR & QUADSPI_CR_ABORT) && !(QUADSPI->SR & QUADSPI_SR_BUSY)) {
-            QUADSPI->FCR = QUADSPI_FCR_ALL;
+        if ((status & mask) == value) {
             return true;
         }
     }
     return false;
+}
+
+/* Wait for the end of a transaction: CCR can be written again once BUSY is 0, which comes a little after TCF. */
+static bool finish(void)
+{
+    bool done = wait_flags(QUADSPI_SR_TCF | QUADSPI_SR_BUSY, QUADSPI_SR_TCF);
+
+    QUADSPI->FCR = QUADSPI_FCR_ALL;
+    return done;
+}
+
+/*
+ * End whatever QUADSPI is doing, memory-mapped mode included, and make it ready for another mode.
+ *
+ * Errata sheet ES0392, "QUADSPI internal timing criticality": after reset and on leaving memory-mapped mode the
+ * controller has to run its clock freely for a moment, at its slowest, and be off again within 127 kernel clocks.
+ */
+static bool stop(void)
+{
+    QUADSPI->CR |= QUADSPI_CR_ABORT;
+    if (!wait_flags(QUADSPI_SR_BUSY, 0)) {
+        return false;
+    }
+    QUADSPI->CR = 0;
+    QUADSPI->CR = QUADSPI_CR_PRESCALER(256u) | QUADSPI_CR_EN;
+    QUADSPI->CCR = QUADSPI_CCR_FREE_RUNNING;
+    QUADSPI->CCR = QUADSPI_CCR_FREE_RUNNING;
+    QUADSPI->CR = 0;
+    if (!wait_flags(QUADSPI_SR_BUSY, 0)) {
+        return false;
+    }
+    QUADSPI->FCR = QUADSPI_FCR_ALL;
+    QUADSPI->CR = QUADSPI_CR_PRESCALER(CLOCK_DIVISOR) | QUADSPI_CR_FTHRES(QUADSPI_FIFO_BYTES / 2u) | QUADSPI_CR_EN;
+    return true;
 }
 
 static bool send(uint32_t lines, uint32_t opcode)
@@ -133,12 +149,15 @@ static uint32_t read_register(uint32_t opcode, uint32_t size)
 
     QUADSPI->DLR = size - 1u;
     QUADSPI->CCR = QUADSPI_CCR_READ | QUADSPI_CCR_DATA(1u) | QUADSPI_CCR_INSTRUCTION(1u, opcode);
-    if (!finish()) {
-        return ~0u; /* as from a bus nobody drives: busy, and no known chip */
+    if (wait_flags(QUADSPI_SR_TCF, QUADSPI_SR_TCF)) {
+        for (uint32_t n = 0; n < size; n++) {
+            value |= (uint32_t)QUADSPI_DR_BYTE << 8 * n;
+        }
+    } else {
+        value = ~0u; /* as from a bus that nobody drives: busy, and no known chip */
     }
-    for (uint32_t n = 0; n < size; n++) {
-        value |= (uint32_t)QUADSPI_DR_BYTE << 8 * n;
-    }
+    QUADSPI->FCR = QUADSPI_FCR_ALL;
+    wait_flags(QUADSPI_SR_BUSY, 0);
     return value;
 }
 
@@ -196,10 +215,13 @@ static bool start_quadspi(void)
     configure_pin(GPIOF, 7, 9);  /* IO2 */
     configure_pin(GPIOF, 6, 9);  /* IO3 */
 
-    /* NCS stays high for 2 clocks of 31 ns: the chip asks for 50 ns after a write (tSHSL2). */
-    QUADSPI->DCR = QUADSPI_DCR_FSIZE(24u) | QUADSPI_DCR_CSHT(2u);
-    QUADSPI->CR = QUADSPI_CR_PRESCALER(CLOCK_DIVISOR) | QUADSPI_CR_FTHRES(QUADSPI_FIFO_BYTES / 2u) | QUADSPI_CR_EN;
-    return true;
+    /*
+     * One address bit more than the chip has: a read of the last mapped bytes would lock up the bus (ES0392,
+     * "Memory-mapped read of last memory byte fails"). NCS stays high for 2 clocks of 31 ns, of which the chip asks
+     * for 50 ns after a write (tSHSL2).
+     */
+    QUADSPI->DCR = QUADSPI_DCR_FSIZE(ADDRESS_BITS + 1u) | QUADSPI_DCR_CSHT(2u);
+    return stop();
 }
 
 static bool is_w25q128(uint32_t id)
@@ -295,7 +317,7 @@ static bool program_page(uint32_t address, const uint8_t *data, uint32_t size)
     QUADSPI->AR = address - BASE;
 
     for (uint32_t n = 0; n < size;) {
-        if (n % (QUADSPI_FIFO_BYTES / 2u) == 0 && !(wait_flags(QUADSPI_SR_FTF) & QUADSPI_SR_FTF)) {
+        if (n % (QUADSPI_FIFO_BYTES / 2u) == 0 && !wait_flags(QUADSPI_SR_FTF, QUADSPI_SR_FTF)) {
             return false;
         }
         if (size - n >= sizeof(uint32_t)) {
