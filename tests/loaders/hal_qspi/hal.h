@@ -15,6 +15,7 @@
  *   QE_BY_01         QE is set by 01h with two bytes; else by 31h
  *   READ_0B          Read uses one line (0Bh); else four (EBh)
  *   QPI              the chip is switched to QPI (38h), every instruction is on four lines
+ *   ERRATA           after reset the sequence of errata sheet ES0392, "QUADSPI internal timing criticality", runs
  *   MAPPED           no Read: Init leaves the chip mapped, Write and erases abort that
  */
 #ifndef HAL_H

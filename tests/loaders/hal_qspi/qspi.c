@@ -60,12 +60,36 @@ static void give_pins(void)
     HAL_GPIO_Init(0x58021400u, &high);
 }
 
+#ifdef ERRATA
+/* As loaders in the field do it: CR and CCR are kept, and the clock runs freely for two writes. */
+static void run_clock(void)
+{
+    uint32_t cr = QSPI_CR;
+    uint32_t ccr = QSPI_CCR;
+
+    QSPI_CR = 0;
+    while (QSPI_SR & SR_BUSY) {
+    }
+    QSPI_CR = 0xFF000001u;
+    QSPI_CCR = 0x20000000u;
+    QSPI_CCR = 0x20000000u;
+    QSPI_CR = 0;
+    while (QSPI_SR & SR_BUSY) {
+    }
+    QSPI_CR = cr;
+    QSPI_CCR = ccr;
+}
+#endif
+
 hal_status HAL_QSPI_Init(struct qspi_handle *handle)
 {
     uint32_t start = HAL_GetTick();
 
     if (handle->state == STATE_RESET) {
         give_pins();
+#ifdef ERRATA
+        run_clock();
+#endif
     }
     QSPI_CR = (QSPI_CR & ~(0x1Fu << 8)) | (handle->fifo_threshold - 1u) << 8;
     if (wait_flag(handle, SR_BUSY, false, start, HAL_TIMEOUT_DEFAULT) != HAL_OK) {
