@@ -205,7 +205,7 @@ JLINK = Personality(
 BLACKMAGIC = Personality(
     name="blackmagic",
     packet_size=0x400,
-    features=("qXfer:memory-map:read+", "qXfer:features:read+"),
+    features=("qXfer:memory-map:read+", "qXfer:features:read+", "vContSupported+"),
     monitor=(
         MonitorCommand("version", text="Black Magic Probe v1.10.0, Hardware Version 0\n"),
         MonitorCommand(
@@ -230,9 +230,7 @@ BLACKMAGIC = Personality(
     monitor_unknown="",
     memory_map=_MEMORIES_ONLY,
     no_ack=False,
-    vcont=False,
     software_breakpoints=False,
-    threads=False,
     kill_closes=False,
     attach_needed=True,
 )

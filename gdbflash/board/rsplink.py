@@ -225,17 +225,21 @@ class Link:
         time.sleep(self._free_at - now)
 
 
+# GDB's old queries, whose names end without a separator.
+_UNDELIMITED = (b"qC", b"qL", b"qP")
+
+
 def packet_kind(payload: bytes) -> str:
     """Name a packet for the counters: its letter, with the type for Z and z and the name for q, Q and v."""
     letter = payload[:1]
-    if letter in (b"Z", b"z"):
+    if letter in (b"Z", b"z") or (payload[:2] in _UNDELIMITED and not payload.startswith(b"qCRC")):
         name = payload[:2]
-    elif letter in (b"q", b"Q"):
-        name = b":".join(payload.split(b":")[:3]) if payload.startswith(b"qXfer") else re.split(b"[:,;]", payload)[0]
+    elif payload.startswith(b"qXfer"):
+        name = b":".join(payload.split(b":")[:3])
     elif payload.startswith(b"vCont;"):
         name = payload[:7]
-    elif letter == b"v":
-        name = re.split(b"[:;]", payload)[0]
+    elif letter in (b"q", b"Q", b"v"):
+        name = re.split(b"[:,;]", payload, maxsplit=1)[0]
     else:
         name = letter
     return name.decode("latin-1")
