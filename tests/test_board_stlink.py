@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gdbflash.board.stlink import StlinkProbe
 from tests.debugport import RecordingPort
@@ -266,3 +268,28 @@ def test_a_probe_with_cut_wires(probe: Probe) -> None:
     assert answer(LAST_STATUS, 12)[:2] == "16"
     assert answer("f2 52", 8) == "00 00 00 00 16 00 00 00"
     assert answer("f5", 2) == "02 00"  # the probe itself is well
+
+
+def test_a_write_with_too_little_data(probe: Probe) -> None:
+    probe.port.accesses.clear()
+    probe.send("f2 08 00 00 00 20 08 00", bytes(4))
+    assert probe.status().startswith("12 ")
+    assert probe.port.accesses == []
+
+
+def test_a_queue_with_too_little_data(probe: Probe) -> None:
+    probe.send("f2 51 ff ff ff ff", bytes(16))
+    assert probe.ask("f2 52", 8) == "00 00 00 00 00 00 00 00"
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(
+    code=st.integers(0, 0x65), parameters=st.binary(max_size=14), data=st.binary(max_size=64), size=st.integers(0, 100)
+)
+def test_any_debug_command_gets_a_reply_of_the_size_asked_for(
+    code: int, parameters: bytes, data: bytes, size: int
+) -> None:
+    probe = Probe()
+    text = bytes([0xF2, code]) + parameters.ljust(14, b"\0")
+    assert len(probe.stlink.execute(text, data, size)) == size
+    assert len(probe.stlink.answer_unwired(text, size)) == size

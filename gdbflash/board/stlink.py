@@ -126,7 +126,8 @@ class StlinkProbe:
             return bytes(reply_size)
         if command[1] == _RW_MISC_IN:
             words = reply_size // 8
-            return struct.pack(f"<{2 * words}I", *[0] * words, *[Status.DP_ERROR] * words)
+            statuses = struct.pack("<I", Status.DP_ERROR) * words
+            return statuses.rjust(reply_size, b"\0")
         return bytes([Status.DP_ERROR])[:reply_size].ljust(reply_size, b"\0")
 
     def _reply(self, command: bytes, data: bytes) -> bytes:
@@ -274,6 +275,8 @@ class StlinkProbe:
     def _write_memory(self, command: bytes, data: bytes) -> bytes:
         def write() -> bytes:
             memory, address, size, width = self._parse_transfer(command, _WRITE_WIDTHS)
+            if len(data) < size:
+                raise _Refused(Status.AP_ERROR)
             step = width if command[1] in _FIXED_ADDRESS else size
             for offset in range(0, size, step or 1):
                 memory.write_block(address, data[offset : offset + step], width)
@@ -306,12 +309,14 @@ class StlinkProbe:
 
     def _run_misc(self, command: bytes, data: bytes) -> bytes:
         """Run a list of word accesses: a code per item, padded to words, then a word per item."""
-        (count,) = struct.unpack_from("<I", command, 2)
-        codes = data[:count]
-        words = struct.unpack_from(f"<{count}I", data, (count + 3) // 4 * 4)
         self._misc_results = []
+        (count,) = struct.unpack_from("<I", command, 2)
+        codes, padding = data[:count], -count % 4
+        if len(data) < count + padding + 4 * count:
+            raise _Refused(Status.AP_ERROR)
+        words = struct.unpack_from(f"<{count}I", data, count + padding)
         number = address = 0
-        for code, word in zip(codes, words, strict=False):
+        for code, word in zip(codes, words, strict=True):
             value, status = 0, Status.OK
             try:
                 if code == _MISC_ACCESS_PORT:
