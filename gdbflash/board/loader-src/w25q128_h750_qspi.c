@@ -6,8 +6,8 @@
  * Init leaves the chip mapped at 0x90000000. Write, SectorErase and MassErase leave it unmapped, as most loaders do:
  * a host calls Init again before it reads the window. Read, Verify and CheckSum map it themselves.
  *
- * No loop waits for ever, and none counts on the speed of the CPU: what bounds them is the time that
- * transactions take on the wire, clocked by HSI whatever an application has made of the PLLs.
+ * No loop waits for ever: a host learns more from a 0 than from a loader that hangs. Waits for the chip are counted in
+ * status reads, which take their time on the wire, clocked by HSI, whatever an application has made of PLLs and caches.
  *
  * Sources: W25Q128JV data sheet rev F; STM32H750 data sheet DS12556 rev 6, table 9 (alternate functions); ST RM0433
  * rev 8, chapter 23; errata sheet ES0392.
@@ -67,7 +67,7 @@ enum {
 /* 64 MHz HSI / 2 = 32 MHz, well inside the 133 MHz of the chip; no sample shift needed. */
 #define CLOCK_DIVISOR 2u
 
-/* A status read takes 16 clocks at 32 MHz and 2 with NCS high: no fewer than 1.7 of them fit into a microsecond... */
+/* A status read takes 16 clocks at 32 MHz and 2 with NCS high: at most 1.78 of them fit into a microsecond... */
 #define STATUS_READS_PER_MS 1800u
 
 /* ...and these are the chip's longest times (data sheet 9.6), doubled. */
@@ -83,7 +83,7 @@ enum {
 /* False until Init succeeded; lies in .bss, which the host zeroes. */
 static bool ready;
 
-/* Longer than any transaction, of which 256 bytes on four lines take 17 us, at any speed of the CPU. */
+/* More than any transaction needs, at any speed of the CPU: 256 bytes on four lines take 17 us. */
 #define FLAG_READS 100000u
 
 /* Wait until the flags in mask have value; false when they do not get it, or QUADSPI refused the transaction. */
@@ -119,6 +119,7 @@ static bool finish(void)
  */
 static bool stop(void)
 {
+    QUADSPI->FCR = QUADSPI_FCR_ALL;
     QUADSPI->CR |= QUADSPI_CR_ABORT;
     if (!wait_flags(QUADSPI_SR_BUSY, 0)) {
         return false;
