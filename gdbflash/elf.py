@@ -10,8 +10,10 @@ Sources: Tool Interface Standard, ELF 1.2; ELF for the Arm Architecture (IHI 004
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import InputError
 
@@ -21,15 +23,17 @@ if TYPE_CHECKING:
 MOST_SEGMENTS = 256
 MOST_SECTIONS = 4096
 """Linked ARM programs have a few dozen; a damaged header may promise 65,535."""
-MOST_SYMBOLS = 200_000
-"""A loader has some hundreds; what is above this bound would take pyelftools seconds to read."""
 LONGEST_NAME = 1024
 """Bytes read of a symbol's name: enough for mangled C++, and no whole string table where its NULs are lost."""
 
 _MAGIC = b"\x7fELF"
 _ADDRESS_SPACE = 1 << 32
-_EHDR_SIZE, _PHDR_SIZE, _SHDR_SIZE, _SYM_SIZE = 52, 32, 40, 16
-_SHN_LORESERVE = 0xFF00
+_EHDR_SIZE, _PHDR_SIZE, _SHDR_SIZE = 52, 32, 40
+_SYMBOL = struct.Struct("<IIIBBH")
+_KINDS = {0: "NOTYPE", 1: "OBJECT", 2: "FUNC", 3: "SECTION", 4: "FILE"}
+_BINDINGS = {0: "LOCAL", 1: "GLOBAL", 2: "WEAK"}
+_SHN_UNDEF, _SHN_LORESERVE = 0, 0xFF00
+_SHF_ALLOC = 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class ElfSegment:
     """p_paddr: where the bytes are stored."""
     data: bytes
     memory_size: int
+    padding: int = 0
+    """How many of the first bytes are the ELF header and filling up to the first section: no part of the program.
+
+    GNU ld puts them there whenever there is room below the code in its page, as at 0x90000400.
+    """
 
 
 @dataclass(frozen=True)
@@ -49,11 +58,10 @@ class ElfSection:
     """A section header; data is empty for NOBITS."""
 
     address: int
-    data: bytes
+    data: memoryview
 
 
-@dataclass(frozen=True)
-class ElfSymbol:
+class ElfSymbol(NamedTuple):
     """A defined entry of the symbol table; kind and binding are ELF's words without prefix, such as FUNC, LOCAL."""
 
     name: str
@@ -79,14 +87,9 @@ class ElfFile:
         self._name = name
         self._defect = defect
         self._check_ident()
-        # Half the cost of importing this module; whoever reads no ELF file does not pay it.
-        from elftools.elf.structs import ELFStructs
-
-        self._structs = ELFStructs(little_endian=True, elfclass=32)
-        self._structs.create_basic_structs()
+        self._structs = _structs()
         self._header = self._record(self._structs.Elf_Ehdr, 0, _EHDR_SIZE, "file header")
         self._check_kind()
-        self._structs.create_advanced_structs(self._header["e_type"], self._header["e_machine"])
 
     @property
     def entry(self) -> int:
@@ -104,7 +107,11 @@ class ElfFile:
             self._record(self._structs.Elf_Phdr, offset + index * _PHDR_SIZE, _PHDR_SIZE, "program header table")
             for index in range(count)
         )
-        return tuple(self._segment(header) for header in headers if header["p_type"] == "PT_LOAD")
+        loads = [header for header in headers if header["p_type"] == "PT_LOAD"]
+        if sum(header["p_filesz"] for header in loads) > len(self._data):
+            # Each may lie in the file by itself; together they would multiply it in memory.
+            raise self._damaged("its segments claim more bytes than the file has")
+        return tuple(self._segment(header) for header in loads)
 
     def symbols(self) -> Iterator[ElfSymbol]:
         """Yield the defined, named symbols; raises defect when the file has no symbol table or a damaged one."""
@@ -118,28 +125,24 @@ class ElfFile:
             )
         if table["sh_link"] >= len(headers) or headers[table["sh_link"]]["sh_type"] != "SHT_STRTAB":
             raise self._damaged("its symbol table names no string table")
-        names = self._contents(headers[table["sh_link"]])
-        count, rest = divmod(table["sh_size"], _SYM_SIZE)
-        if rest or table["sh_entsize"] != _SYM_SIZE or count > MOST_SYMBOLS:
+        if table["sh_size"] % _SYMBOL.size or table["sh_entsize"] != _SYMBOL.size:
             raise self._damaged(f"its symbol table claims {table['sh_size']} bytes in entries of {table['sh_entsize']}")
+        names = bytes(self._contents(headers[table["sh_link"]]))
         sections: dict[int, ElfSection] = {}
-        for index in range(count):
-            entry = self._record(
-                self._structs.Elf_Sym, table["sh_offset"] + index * _SYM_SIZE, _SYM_SIZE, "symbol table"
-            )
-            place = entry["st_shndx"]
-            name = _string(names, entry["st_name"])
-            if place == "SHN_UNDEF" or not name:
+        # pyelftools takes 60 us for a symbol and files have thousands: the one record that is decoded here.
+        for name_at, value, size, info, _, place in _SYMBOL.iter_unpack(self._contents(table)):
+            name = _string(names, name_at)
+            if place == _SHN_UNDEF or not name:
                 continue
-            if isinstance(place, int) and place < len(headers) and place not in sections:
+            if place not in sections and place < min(len(headers), _SHN_LORESERVE):
                 sections[place] = ElfSection(headers[place]["sh_addr"], self._contents(headers[place]))
             yield ElfSymbol(
                 name=name,
-                value=entry["st_value"],
-                size=entry["st_size"],
-                kind=str(entry["st_info"]["type"]).removeprefix("STT_"),
-                binding=str(entry["st_info"]["bind"]).removeprefix("STB_"),
-                section=sections.get(place) if isinstance(place, int) else None,
+                value=value,
+                size=size,
+                kind=_KINDS.get(info & 0xF, str(info & 0xF)),
+                binding=_BINDINGS.get(info >> 4, str(info >> 4)),
+                section=sections.get(place),
             )
 
     def _check_ident(self) -> None:
@@ -159,8 +162,7 @@ class ElfFile:
             raise self._foreign(f"an ELF file for {str(machine).removeprefix('EM_')}")
         if kind == "ET_REL":
             raise self._defect(
-                f"{self._name} is an object file that was never linked. Link it with the linker script that gives "
-                "its RAM addresses, and use the result.",
+                f"{self._name} is an object file that was never linked. Link it, and use the result.",
                 path=self._name,
             )
         if kind != "ET_EXEC":
@@ -174,7 +176,17 @@ class ElfFile:
             raise self._truncated(where, start + length)
         if length > memory_size or address + memory_size > _ADDRESS_SPACE:
             raise self._damaged(f"its {where} claims {length} bytes in the file and {memory_size} in memory")
-        return ElfSegment(address, header["p_paddr"], self._data[start : start + length], memory_size)
+        padding = 0 if start else self._first_section(length)
+        return ElfSegment(address, header["p_paddr"], self._data[start : start + length], memory_size, padding)
+
+    def _first_section(self, length: int) -> int:
+        """Find the file offset of the first section with program bytes, in the first length bytes; 0 without one."""
+        offsets = (
+            header["sh_offset"]
+            for header in self._section_headers()
+            if header["sh_flags"] & _SHF_ALLOC and header["sh_type"] != "SHT_NOBITS" and header["sh_size"]
+        )
+        return min((offset for offset in offsets if offset < length), default=0)
 
     def _section_headers(self) -> list[Any]:
         count, offset = self._header["e_shnum"], self._header["e_shoff"]
@@ -187,13 +199,13 @@ class ElfFile:
             for index in range(count)
         ]
 
-    def _contents(self, header: Any) -> bytes:
+    def _contents(self, header: Any) -> memoryview:
         if header["sh_type"] == "SHT_NOBITS":
-            return b""
+            return memoryview(b"")
         start, size = header["sh_offset"], header["sh_size"]
         if start + size > len(self._data):
             raise self._truncated(f"section at 0x{header['sh_addr']:08X}", start + size)
-        return self._data[start : start + size]
+        return memoryview(self._data)[start : start + size]
 
     def _record(self, layout: Any, offset: int, size: int, where: str) -> Any:
         if offset + size > len(self._data):
@@ -222,6 +234,17 @@ class ElfFile:
             "the microcontroller.",
             path=self._name,
         )
+
+
+@cache
+def _structs() -> Any:
+    # As long to import as all else that reads a loader: whoever reads no ELF file does not pay it.
+    from elftools.elf.structs import ELFStructs
+
+    structs = ELFStructs(little_endian=True, elfclass=32)
+    structs.create_basic_structs()
+    structs.create_advanced_structs("ET_EXEC", "EM_ARM")
+    return structs
 
 
 def _string(table: bytes, offset: int) -> str:

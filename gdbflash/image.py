@@ -123,7 +123,7 @@ def _binary_block(data: bytes, name: str, address: int | None) -> Block:
 def _elf_blocks(data: bytes, name: str) -> Iterator[Block]:
     """Take the PT_LOAD segments by p_paddr, where a programmer has to put them."""
     for segment in ElfFile(data, name, ImageFileError).segments():
-        yield Block(segment.load_address, segment.data, name)
+        yield Block(segment.load_address + segment.padding, memoryview(segment.data)[segment.padding :], name)
 
 
 def _hex_records(data: bytes, name: str) -> Iterator[tuple[int, bytes]]:

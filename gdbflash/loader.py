@@ -16,7 +16,7 @@ from itertools import pairwise
 from operator import attrgetter
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import findings as lint
 from .elf import ElfFile, ElfSection, ElfSegment, ElfSymbol, is_elf
@@ -70,8 +70,7 @@ class Segment:
         return self.address <= address < self.address + len(self.data)
 
 
-@dataclass(frozen=True, order=True)
-class Symbol:
+class Symbol(NamedTuple):
     """A function or object; size 0 where the file does not tell."""
 
     address: int
@@ -88,12 +87,15 @@ class ExternalLoader:
     segments: tuple[Segment, ...]
     """All PT_LOAD segments in file order."""
     load_segments: tuple[Segment, ...]
-    """Those to be written to the target, by address; data may be empty."""
+    """What is to be written to the target, by address; data may be empty. Without the ELF headers that GNU ld puts
+    into a segment where there is room below the code."""
     functions: Mapping[str, int]
     """Addresses by name, without the Thumb bit. Init is always there."""
     symbols: tuple[Symbol, ...]
     """Functions and objects by address."""
     findings: tuple[Finding, ...]
+    entry: int = 0
+    """The ELF entry point as the file has it; 0 in some real files. Calls go to `functions`."""
 
     @cached_property
     def link_address(self) -> int:
@@ -119,10 +121,9 @@ class ExternalLoader:
         index = bisect_right(self.symbols, address, key=attrgetter("address")) - 1
         if not inside or index < 0 or self.symbols[index].address < inside[0].address:
             return ""
-        start = self.symbols[index].address
-        # Of several names for one address the largest object is the one that address lies in.
-        nearest = max((each for each in self.symbols[: index + 1] if each.address == start), key=attrgetter("size"))
-        return f"{nearest.name}+0x{address - start:x}" if address > start else nearest.name
+        # Symbols are ordered by address and size: of several at one address the largest is taken.
+        nearest = self.symbols[index]
+        return f"{nearest.name}+0x{address - nearest.address:x}" if address > nearest.address else nearest.name
 
 
 def load_loader(path: str | os.PathLike[str]) -> ExternalLoader:
@@ -188,6 +189,7 @@ class _Assembly:
             functions=MappingProxyType(functions),
             symbols=self._named_places(functions),
             findings=(),
+            entry=self._entry,
         )
         if loader.link_address < _WORD:
             raise self._unusable(
@@ -207,7 +209,7 @@ class _Assembly:
                 "has no StorageInfo, so it is no external loader",
                 "Name the .stldr file of the memory, or keep Dev_Inf.c when linking it",
             )
-        data = self._bytes_of(symbol)[:STRUCT_SIZE]
+        data = self._bytes_of(symbol)
         try:
             storage = decode_storage_info(data)
         except ValueError as error:
@@ -217,21 +219,22 @@ class _Assembly:
         return symbol, storage
 
     def _bytes_of(self, symbol: ElfSymbol) -> bytes:
-        """Take the bytes from the symbol to the end of its section; st_size is 0 or wrong in real files."""
+        """Take the struct from the symbol to at most the end of its section; st_size is 0 or wrong in real files."""
         places: tuple[ElfSection | Segment, ...] = (symbol.section,) if symbol.section else self._segments
         for place in places:
             offset = symbol.value - place.address
             if 0 <= offset < len(place.data):
-                return place.data[offset:]
+                return bytes(place.data[offset : offset + STRUCT_SIZE])
         return b""
 
     def _loaded(self, info: ElfSymbol) -> tuple[Segment, ...]:
         """Choose what goes to the target: all but a segment outside RAM that holds StorageInfo and no function."""
         loaded: list[Segment] = []
-        for segment in self._segments:
-            only_info = segment.holds(info.value) and not any(
-                segment.holds(each.value) for each in self._symbols if each.name in FUNCTIONS
-            )
+        functions = [each.value & ~_THUMB for each in self._symbols if each.name in FUNCTIONS]
+        for each in self._elf_segments:
+            cut = each.padding
+            segment = Segment(each.address + cut, each.data[cut:], each.memory_size - cut)
+            only_info = segment.holds(info.value) and not any(map(segment.holds, functions))
             if segment.memory_size and not (only_info and segment.address not in lint.SRAM):
                 loaded.append(segment)
         total = sum(each.memory_size for each in loaded)
@@ -291,9 +294,13 @@ class _Assembly:
                     )
                 )
         if "Init" not in found:
+            there = f"only {', '.join(found)}" if found else "nor any other of a loader"
+            mangled = any(each.name == "_Z4Initv" for each in self._symbols)
             raise self._unusable(
-                "exports no function Init, which every loader needs",
-                "Use a complete loader, or keep the symbol when linking it",
+                f"exports no function Init ({there})",
+                'It is compiled as C++: declare the functions extern "C"'
+                if mangled
+                else "Use a complete loader, or keep the symbol when linking it",
             )
         return found
 
