@@ -249,8 +249,9 @@ def _one(run: Sequence[Block]) -> Block:
 def _conflict(below: Sequence[Block], block: Block) -> ImageFileError:
     """Say where two blocks differ, and whose they are."""
     for other in below:
-        for address in range(max(other.address, block.address), min(other.end, block.end)):
-            old, new = other.data[address - other.address], block.data[address - block.address]
+        first = max(other.address, block.address)
+        pairs = zip(other.data[first - other.address :], block.data[first - block.address :], strict=False)
+        for address, (old, new) in enumerate(pairs, first):
             if old != new:
                 return ImageFileError(
                     f"{other.source} has 0x{old:02X} and {block.source} has 0x{new:02X} for address "
