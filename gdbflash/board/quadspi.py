@@ -13,7 +13,7 @@ from collections.abc import Callable
 from gdbflash.board import quadspi_registers as reg
 from gdbflash.board.bus import BusError
 from gdbflash.board.nor_core import Clock
-from gdbflash.board.quadspi_registers import DR, FIFO_SIZE, INTERRUPT_ENABLES, Format
+from gdbflash.board.quadspi_registers import DR, FIFO_SIZE, INTERRUPT_ENABLES, SR, decode
 from gdbflash.board.quadspi_window import PROBE_ADDRESS, WINDOW_BASE, WINDOW_LIMIT, Window
 from gdbflash.board.wires import Flash, NoFlash, Wires
 
@@ -67,7 +67,7 @@ class Quadspi:
 
     def _clear(self) -> None:
         self._registers = dict.fromkeys(range(0, reg.LPTR + 4, 4), 0)
-        self._format = Format.of(0)
+        self._format = decode(0)
         self._control = 0
         self._flags = 0  # TEF, TCF, SMF, TOF
         self._state = IDLE
@@ -80,8 +80,8 @@ class Quadspi:
         self._left = 0  # bytes still to come from, or to go to, the flash
         self._complete = False  # this read has raised TCF
         self._output = bytearray()
+        self._ready = 0  # FTF while no read goes on
         self._polled = 0
-        self._poll_unread = False
         self._next_poll = 0.0
         self._last_access = 0.0
 
@@ -119,8 +119,10 @@ class Quadspi:
             if self._control & INTERRUPT_ENABLES:
                 self._update_interrupt()
             return value
+        if offset == SR and size == 4:
+            return self._status()
         register = offset & ~3
-        if register == reg.SR:
+        if register == SR:
             value = self._status()
         elif register == reg.CR:
             value = self._control
@@ -163,6 +165,7 @@ class Quadspi:
             self._abort()
         elif not value & reg.EN:
             self._stop()
+        self._update_ready()
         self._update_window()
 
     def _write_register(self, register: int, value: int) -> None:
@@ -170,8 +173,9 @@ class Quadspi:
             return
         self._registers[register] = value
         if register == reg.CCR:
-            self._format = Format.of(value)
+            self._format = decode(value)
             self._first_command = True
+            self._update_ready()
             self._update_window()
             if not self._format.address_lines and not self._format.writes:
                 self._start(0)
@@ -203,19 +207,15 @@ class Quadspi:
             level = FIFO_SIZE if unread > FIFO_SIZE else unread
             threshold = self._complete or level > (self._control >> 8 & 0x1F)
             return self._flags | (BUSY_FTF if threshold else reg.BUSY) | level << 8
-        if self._state is not IDLE and self._state is not WRITE:
-            self.tick()
-        flags = self._flags
-        if self._state is not IDLE:
-            flags |= reg.BUSY
-        return flags | reg.FTF if self._idle_threshold() else flags
+        if self._state is IDLE:
+            return self._flags | self._ready
+        self.tick()
+        return self._flags | self._ready | (0 if self._state is IDLE else reg.BUSY)
 
-    def _idle_threshold(self) -> bool:
-        """FTF where no read goes on."""
-        mode = self._format.mode
-        if mode == reg.INDIRECT_WRITE:
-            return bool(self._control & reg.EN)  # the FIFO is always empty: what is written leaves at once
-        return mode == reg.POLLING and self._poll_unread
+    def _update_ready(self) -> None:
+        """Set FTF as it is where no read goes on: what is written leaves the FIFO at once, so it is always empty."""
+        writes = self._format.mode == reg.INDIRECT_WRITE and self._control & reg.EN
+        self._ready = reg.FTF if writes else 0
 
     def _latch_complete(self) -> None:
         """Raise TCF once the last byte of a read is in the FIFO."""
@@ -227,9 +227,7 @@ class Quadspi:
         enables = self._control >> 16 & 0x1F
         level = False
         if enables:
-            flags = self._status() if self._state is READ else self._flags
-            if self._state is not READ and self._idle_threshold():
-                flags |= reg.FTF
+            flags = self._status() if self._state is READ else self._flags | self._ready
             level = bool(flags & enables)
         if level != self._level:
             self._level = level
@@ -304,7 +302,7 @@ class Quadspi:
         if repeated:
             # "In polling or memory-mapped mode, this bit also resets the APM or the DM bit" (23.5.1).
             self._registers[reg.CCR] &= ~reg.FMODE
-            self._format = Format.of(self._registers[reg.CCR])
+            self._format = decode(self._registers[reg.CCR])
 
     # --- indirect read and write ----------------------------------------------------------------------------
 
@@ -366,7 +364,7 @@ class Quadspi:
         lines = self._format.data_lines
         self._polled = int.from_bytes(self._wires.receive(count, lines), "little") if lines else 0
         self._deselect()
-        self._poll_unread = True
+        self._ready = reg.FTF
         mask = self._registers[reg.PSMKR]
         differing = (self._polled ^ self._registers[reg.PSMAR]) & mask
         if differing != mask if self._control & reg.PMM else not differing:
@@ -379,7 +377,7 @@ class Quadspi:
         """Read DR while no read goes on: the last polled bytes, or nothing."""
         if self._format.mode != reg.POLLING:
             return 0
-        self._poll_unread = False
+        self._ready = 0
         return self._polled & (1 << 8 * size) - 1
 
     def _act_on_time(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from gdbflash.board.wires import Wires
@@ -60,22 +61,6 @@ class Format:
     """clocks"""
     data_lines: int
 
-    @classmethod
-    def of(cls, ccr: int) -> Format:
-        """Decode CCR."""
-        return cls(
-            mode=ccr >> 26 & 3,
-            instruction=ccr & 0xFF,
-            instruction_lines=LINES[ccr >> 8 & 3],
-            instruction_once=bool(ccr >> 28 & 1),
-            address_lines=LINES[ccr >> 10 & 3],
-            address_size=1 + (ccr >> 12 & 3),
-            alternate_lines=LINES[ccr >> 14 & 3],
-            alternate_size=1 + (ccr >> 16 & 3),
-            dummies=ccr >> 18 & 0x1F,
-            data_lines=LINES[ccr >> 24 & 3],
-        )
-
     @property
     def writes(self) -> bool:
         """Data come from DR, so that a write there starts the command (23.3.5)."""
@@ -90,3 +75,20 @@ class Format:
         if self.alternate_lines:
             wires.send(alternate.to_bytes(4, "big")[-self.alternate_size :], self.alternate_lines)
         wires.dummy(self.dummies, self.data_lines or 1)
+
+
+@functools.lru_cache(maxsize=256)
+def decode(ccr: int) -> Format:
+    """Decode CCR. Software writes the same few values over and over."""
+    return Format(
+        mode=ccr >> 26 & 3,
+        instruction=ccr & 0xFF,
+        instruction_lines=LINES[ccr >> 8 & 3],
+        instruction_once=bool(ccr >> 28 & 1),
+        address_lines=LINES[ccr >> 10 & 3],
+        address_size=1 + (ccr >> 12 & 3),
+        alternate_lines=LINES[ccr >> 14 & 3],
+        alternate_size=1 + (ccr >> 16 & 3),
+        dummies=ccr >> 18 & 0x1F,
+        data_lines=LINES[ccr >> 24 & 3],
+    )

@@ -107,8 +107,13 @@ class Wires:
                     self._flash.clock(levels if lines != 1 else levels | IO1)
                 taken = 1
             done += taken
-        last = _levels_of(data[-1], lines)[-1]
-        self._levels = last if lines != 1 else last | self._levels & IO1
+        last = data[-1]
+        if lines == 4:
+            self._levels = last & 0xF
+        elif lines == 2:
+            self._levels = IO2_LOW_IO3_HIGH | last & 3
+        else:
+            self._levels = IO2_LOW_IO3_HIGH | self._levels & IO1 | last & 1
 
     def dummy(self, clocks: int, lines: int) -> None:
         """Give clocks with the data lines turned round for a data phase on lines (1 also if there is none)."""
