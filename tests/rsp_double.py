@@ -168,3 +168,10 @@ class RawClient:
         if not data:
             raise EOFError("the server hung up")
         self._buffer += data
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Connect two sockets."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        return listener.accept()[0], client

@@ -6,11 +6,15 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gdbflash.board.debug import HaltReason
+from gdbflash.board.personality import BOARD
 from gdbflash.board.rsp import RspServer
-from gdbflash.board.rsplink import frame
-from tests.rsp_double import RamBoard, RawClient
+from gdbflash.board.rsplink import Link, LinkConditions, frame
+from gdbflash.board.rspsession import Session
+from tests.rsp_double import RamBoard, RawClient, tcp_pair
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def described(client: RawClient) -> ET.Element:
 
 def test_the_handshake(client: RawClient) -> None:
     assert client.ask(b"qSupported:multiprocess+;swbreak+") == (
-        b"PacketSize=4000;QStartNoAckMode+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+"
+        b"PacketSize=4000;QStartNoAckMode+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+;binary-upload+"
     )
     assert client.ask(b"vMustReplyEmpty") == b""
     assert client.ask(b"vCont?") == b"vCont;c;C;s;S;t"
@@ -147,6 +151,15 @@ def test_reading_memory(client: RawClient, packet: bytes, reply: bytes) -> None:
 def test_a_read_gives_at_most_what_a_packet_holds(client: RawClient, board: RamBoard) -> None:
     reply = client.ask(b"m24000000,10000")
     assert bytes.fromhex(reply.decode()) == bytes(board.ram[:0x2000])
+
+
+def test_reading_memory_as_bytes(client: RawClient, board: RamBoard) -> None:
+    board.ram[:5] = b"#$}*a"
+    assert client.ask(b"x24000000,5") == b"b}\x03}\x04}]}\na"
+    assert client.ask(b"x24000004,1") == b"ba"
+    assert client.ask(b"x24000000,0") == b"b"
+    assert client.ask(b"x2407ffff,2") == b"E01"
+    assert client.ask(b"x24000000") == b"E02"
 
 
 @pytest.mark.parametrize(
@@ -438,3 +451,14 @@ def test_the_port_can_be_chosen_and_is_free_afterwards() -> None:
             RspServer(RamBoard(), port=port)
     with RspServer(RamBoard(), port=port) as server, RawClient(port) as client:
         assert client.ask(b"qC") == b"QC1"
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(b"!?CDGHMPQRSTXZcgkmpqsvxz"), st.text("0123456789abcdef,:;=-+ Zqvct\xff").map(str.encode))
+def test_no_packet_is_more_than_malformed(letter: int, body: bytes) -> None:
+    board = RamBoard()
+    board.stop_at_once = HaltReason.BREAKPOINT
+    here, there = tcp_pair()
+    with here, there:
+        reply = Session(board, Link(here, LinkConditions()), BOARD).answer(bytes((letter,)) + body)
+    assert reply is None or reply in (b"", b"OK") or reply[:1] in b"ETQm1lCbW" or bytes.fromhex(reply.decode()) != b""

@@ -63,6 +63,8 @@ class Personality:
     vcont: bool = True
     binary_write: bool = True
     """X packets."""
+    binary_read: bool = False
+    """x packets; only servers that announce binary-upload+ get them."""
     software_breakpoints: bool = True
     """Z0; where it is missing, GDB writes BKPT itself."""
     crc: bool = True
@@ -108,7 +110,8 @@ _RESUME = MonitorCommand("resume", Action.RESUME)
 BOARD = Personality(
     name="board",
     packet_size=0x4000,
-    features=("QStartNoAckMode+", "qXfer:features:read+", "swbreak+", "hwbreak+", "vContSupported+"),
+    features=("QStartNoAckMode+", "qXfer:features:read+", "swbreak+", "hwbreak+", "vContSupported+", "binary-upload+"),
+    binary_read=True,
     monitor=(
         *_RESETS,
         _HALT,

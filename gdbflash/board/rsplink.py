@@ -13,14 +13,14 @@ import select
 import socket
 import struct
 import time
+import zlib
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-# A byte after 0x7D is the data byte XOR 0x20; these four must never stand bare in a reply ("*" would start a
-# run length).
-_ESCAPE = 0x7D
+# A byte after 0x7D is the data byte XOR 0x20. These four must never stand bare in a reply ("*" would start a run
+# length); 0x7D comes first, since the others put more of it in.
+_ESCAPES = ((b"}", b"}]"), (b"#", b"}\x03"), (b"$", b"}\x04"), (b"*", b"}\n"))
 _ESCAPED = re.compile(rb"\}(.)", re.DOTALL)
-_TO_ESCAPE = re.compile(rb"[#$*}]")
 
 # One read takes what a few of the largest packets need, so that a 16 KiB X packet is one or two system calls.
 _READ_SIZE = 1 << 16
@@ -43,7 +43,9 @@ Event = bytes | Signal
 
 def escape(data: bytes) -> bytes:
     """Make binary data fit to stand in a packet."""
-    return _TO_ESCAPE.sub(lambda match: bytes((_ESCAPE, match[0][0] ^ 0x20)), data)
+    for bare, escaped in _ESCAPES:
+        data = data.replace(bare, escaped)
+    return data
 
 
 def unescape(data: bytes) -> bytes:
@@ -51,9 +53,16 @@ def unescape(data: bytes) -> bytes:
     return _ESCAPED.sub(lambda match: bytes((match[1][0] ^ 0x20,)), data)
 
 
+def checksum(data: bytes) -> int:
+    """Sum bytes modulo 256."""
+    # The lower half of an Adler-32 that starts at 0 is the sum modulo 65521, exact for 256 bytes: five times as fast
+    # as sum() on large packets.
+    return sum(zlib.adler32(data[start : start + 256], 0) & 0xFFFF for start in range(0, len(data), 256)) & 0xFF
+
+
 def frame(payload: bytes) -> bytes:
-    """Put a payload between $ and # with its checksum, the sum of its bytes modulo 256."""
-    return b"$%b#%02x" % (payload, sum(payload) & 0xFF)
+    """Put a payload between $ and # with its checksum."""
+    return b"$%b#%02x" % (payload, checksum(payload))
 
 
 class PacketReader:
@@ -95,7 +104,7 @@ class PacketReader:
         digits = bytes(self._buffer[end + 1 : end + 3])
         del self._buffer[: end + 3]
         payload = payload[payload.rfind(b"$") + 1 :]
-        return payload if digits.lower() == b"%02x" % (sum(payload) & 0xFF) else Signal.CORRUPT
+        return payload if digits.lower() == b"%02x" % checksum(payload) else Signal.CORRUPT
 
 
 _SIGNALS = {0x03: Signal.INTERRUPT, 0x2B: Signal.ACK, 0x2D: Signal.NAK}

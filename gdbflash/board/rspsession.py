@@ -39,6 +39,8 @@ _WATCH_REASON = {"w": "watch", "r": "rwatch", "rw": "awatch"}
 # GDB's numbers for SIGINT, SIGTRAP and SIGSEGV (include/gdb/signals.def).
 _SIGNALS = {HaltReason.REQUEST: 2, HaltReason.LOCKUP: 11}
 _SIGTRAP = 5
+# Attaching and starting end with a trap, whatever halted the core.
+_FRESH = b"T05thread:1;"
 
 
 class Session:
@@ -224,13 +226,13 @@ class Session:
             self._port.reset(halt=True)
         else:
             self._port.halt()
-        return self._stop_reply()
+        return _FRESH
 
     def _run(self, _: bytes) -> bytes:
         if not self._attached:
             return BUS_ERROR
         self._port.reset(halt=True)
-        return self._stop_reply()
+        return _FRESH
 
     # Families of packets
 
