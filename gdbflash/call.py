@@ -39,6 +39,8 @@ _EXCEPTIONS = {
     6: "UsageFault",
     11: "SVCall",
     12: "DebugMonitor",
+    14: "PendSV",
+    15: "SysTick",
 }
 
 
@@ -131,7 +133,7 @@ def _failure(target: Target, call: Call, stop: Stop, seconds: float) -> TargetEr
     where = f"PC 0x{stop.pc:08X}, LR 0x{registers.get('lr', 0):08X}, xPSR 0x{registers.get('xpsr', 0):08X}"
     exception = registers.get("xpsr", 0) & 0x1FF
     if exception:
-        name = _EXCEPTIONS.get(exception, f"exception {exception}")
+        name = exception_name(exception)
         cause = f"{call} ended in {name} ({where}{_faults_in_words(faults)})"
     elif stop.reason is StopReason.TIMEOUT:
         cause = f"{call} did not return within {call.timeout:g} s and was halted ({where})"
@@ -140,6 +142,11 @@ def _failure(target: Target, call: Call, stop: Stop, seconds: float) -> TargetEr
     if stop.reason is StopReason.TIMEOUT:
         return CallTimeout(f"{cause}. {_timeout_advice(faults)}", **data)
     return CallStopped(f"{cause}. Check that the loader is made for this device and board.", **data)
+
+
+def exception_name(number: int) -> str:
+    """Name an exception by its IPSR number."""
+    return _EXCEPTIONS.get(number, f"exception {number}")
 
 
 def _fault_registers(target: Target) -> Mapping[str, int]:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
-from . import recovery
-from .call import Call, Returned
+from . import quiesce, recovery
+from .call import Call, Returned, exception_name
 from .compare import Comparison
-from .errors import ConnectionLost, GdbflashError, Interrupted, Mismatch, TargetError
+from .errors import ConnectionLost, GdbflashError, Interrupted, Mismatch, PrepareError, TargetError
 from .events import Advanced, Finished, Noted, Observer, Phase, Started
 from .loader import ExternalLoader, Sector
 from .plan import Content, EraseMode, StorageJob, erase_steps, plan_storage, spans, transfer_steps
@@ -99,12 +99,20 @@ class Flasher:
         self._loaded: LoadedLoader | None = None
         self._registers: dict[str, int] = {}
         self._memory: dict[int, bytes] = {}
+        self._surroundings: quiesce.Surroundings | None = None
         self._calls_before = 0
 
     def __enter__(self) -> Flasher:
         if self._options.before is Before.RESET:
             self._target.reset_and_halt()
-        self._registers = self._target.read_registers(sorted(self._target.capabilities.registers))
+        if self._options.after in (After.RUN, After.RESTORE):
+            try:
+                self._registers = self._target.read_registers(sorted(self._target.capabilities.registers))
+            except TargetError as error:
+                raise PrepareError(f"The target's registers cannot be kept: {error.message}", **error.data) from error
+        if self._options.before is Before.NONE:
+            check_thread_mode(self._target)
+            self._surroundings = quiesce.quieten(self._target)
         return self
 
     def __exit__(
@@ -122,18 +130,27 @@ class Flasher:
     def _leave(self) -> None:
         after = self._options.after
         with self._phase("close"):
-            if self._loaded is not None:
-                self._loaded.check_guards()
-            if after is After.RESET:
-                self._target.reset_and_run()
-            elif after is After.HALT:
-                self._observe(Noted("halted", "The target stays halted, with the loader in its RAM."))
-            else:
-                for address, data in self._memory.items():
-                    self._target.write_memory(address, data)
-                self._target.write_registers(self._registers)
-                if after is After.RUN:
-                    self._target.resume()
+            try:
+                if self._loaded is not None:
+                    self._loaded.check_guards()
+            finally:
+                self._leave_as(after)
+
+    def _leave_as(self, after: After) -> None:
+        if after is After.RESET:
+            self._target.reset_and_run()
+        elif after is After.HALT:
+            self._observe(Noted("halted", "The target stays halted, with the loader in its RAM."))
+        else:
+            if self._surroundings is not None:
+                quiesce.still(self._target, self._surroundings)
+            for address, data in self._memory.items():
+                self._target.write_memory(address, data)
+            self._target.write_registers(self._registers)
+            if self._surroundings is not None:
+                quiesce.put_back(self._target, self._surroundings)
+            if after is After.RUN:
+                self._target.resume()
 
     @contextmanager
     def _phase(self, phase: Phase, total: int = 0, label: str = "") -> Iterator[Callable[[int], None]]:
@@ -351,6 +368,21 @@ class Flasher:
             opened.begin(Operation.READ)
         returned = opened.call(call)
         return returned, opened.stack_used()
+
+
+def check_thread_mode(target: Target) -> None:
+    """Raise PrepareError when the core is stopped inside an exception handler.
+
+    To the NVIC a loader run there would be part of the handler: its faults could lock up the core, and clearing what
+    they leave active would clear the program's own exception (Armv7-M ARM, B1.5.15 and B3.2.6, VECTCLRACTIVE).
+    """
+    exception = target.read_registers(("xpsr",))["xpsr"] & 0x1FF
+    if exception:
+        raise PrepareError(
+            f"The core is stopped inside the handler of {exception_name(exception)}, where no loader can run. "
+            "Let it return (finish, or a breakpoint outside), or use --before reset.",
+            exception=exception,
+        )
 
 
 def _whole_words(where: Range) -> Range:

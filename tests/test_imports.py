@@ -1,0 +1,107 @@
+"""The structure holds: which module imports which, and who owns each third-party package."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "gdbflash"
+
+VALUES = {"errors", "ranges", "storage", "findings", "elf", "files", "loader", "image", "plan", "layout", "events"}
+SEAM = {"target"}
+CORE = VALUES | SEAM | {"call", "compare", "devices", "quiesce", "recovery", "session", "flasher", "spec"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "__init__": set(),
+    "errors": set(),
+    "ranges": set(),
+    "events": {"errors"},
+    "target": {"errors"},
+    "storage": {"errors"},
+    "elf": {"errors"},
+    "files": {"errors"},
+    "findings": {"errors", "ranges", "storage"},
+    "loader": {"elf", "errors", "files", "findings", "ranges", "storage"},
+    "image": {"elf", "errors", "files"},
+    "devices": {"errors", "ranges"},
+    "plan": {"errors", "image", "loader", "ranges"},
+    "layout": {"errors", "loader", "ranges"},
+    "compare": {"errors"},
+    "quiesce": {"errors", "target"},
+    "recovery": {"errors", "plan"},
+    "spec": VALUES,
+    "call": {"errors", "layout", "target"},
+    "session": VALUES | SEAM | {"call", "devices"},
+    "flasher": CORE - {"spec", "flasher"},
+    "profiles": {"errors", "target"},
+    "endpoint": {"errors"},
+    "gdbs": {"errors"},
+    "mi": {"errors"},
+    "mimemory": {"errors", "mi", "profiles"},
+    "mitarget": {"errors", "mi", "mimemory", "profiles", "target"},
+    "miconnect": {"endpoint", "errors", "mi", "mitarget", "profiles"},
+    "servers": {"errors", "profiles"},
+    "reach": {"endpoint", "errors", "events", "gdbs", "mi", "miconnect", "mitarget", "profiles", "servers"},
+    "doctor": CORE | {"__init__", "gdbs"},
+    "console": {"errors", "events"},
+    "output": {"errors", "image"},
+    "cliopts": CORE | {"console"},
+    "cli": CORE | {"__init__", "boardcommand", "cliopts", "console", "doctor", "output", "reach"},
+    "__main__": {"cli"},
+    "boardcommand": {"board", "errors", "profiles"},
+    "board": {"board", "errors"},
+}
+
+OWNERS: dict[str, set[str]] = {
+    "elftools": {"elf"},
+    "bincopy": {"image"},
+    "pygdbmi": {"mi"},
+    "pexpect": {"servers"},
+    "rich": {"console"},
+    "rich_click": {"cli", "cliopts"},
+    "unicorn": {"board"},
+    "gdb": set(),
+}
+
+
+def imports_of(path: Path) -> tuple[set[str], set[str]]:
+    """Name the modules of gdbflash and the foreign packages that a file imports, anywhere in it."""
+    package = ["gdbflash", *path.relative_to(PACKAGE).parts[:-1]]
+    ours: set[str] = set()
+    foreign: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, node.module] if node.module else base)
+            # `from . import x` and `from gdbflash import x` name modules; `from .x import y` names one.
+            names = [f"{stem}.{alias.name}" for alias in node.names] if stem == "gdbflash" else [stem]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "gdbflash":
+                known = len(parts) > 1 and ((PACKAGE / parts[1]).is_dir() or (PACKAGE / f"{parts[1]}.py").exists())
+                ours.add(parts[1] if known else "__init__")
+            elif parts[0] not in sys.stdlib_module_names:
+                foreign.add(parts[0])
+    return ours, foreign
+
+
+def files() -> list[tuple[str, Path]]:
+    return [(path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path) for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+@pytest.mark.parametrize(("module", "path"), files(), ids=lambda value: str(value) if isinstance(value, str) else "")
+def test_a_module_imports_only_what_the_structure_allows(module: str, path: Path) -> None:
+    ours, foreign = imports_of(path)
+    assert ours - {module} <= MAY_IMPORT[module], f"{path.name} reaches across the structure"
+    strangers = {name for name in foreign if module not in OWNERS.get(name, set())}
+    assert not strangers, f"{path.name} imports packages that another module owns"
+
+
+def test_the_table_names_no_module_that_is_gone() -> None:
+    assert {module for module, _ in files()} == set(MAY_IMPORT)
