@@ -185,7 +185,7 @@ class MiClient:
 
     @property
     def last_words(self) -> str:
-        """What gdb and the server said last outside results, on one line, for error messages."""
+        """What gdb and the server said since the last command, on one line, for error messages."""
         return " ".join(" ".join(self._said).split())
 
     def command(self, text: str, *, timeout: float = ANSWER_TIMEOUT) -> Reply:
@@ -199,6 +199,7 @@ class MiClient:
         if self._outstanding is not None:
             self._settle()
         token = next(self._tokens)
+        self._said.clear()
         streams: dict[str, list[str]] = {"console": [], "log": [], "target": []}
         self._outstanding = token
         self._send(f"{token}{text}")

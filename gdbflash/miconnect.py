@@ -15,8 +15,10 @@ from .mi import MiClient, Trace
 from .mitarget import MiTarget
 from .profiles import ServerProfile, detect
 
-CONNECT_TIMEOUT = 8.0
+CONNECT_TIMEOUT = 7.0
 """Seconds until a server must have answered GDB's first packets: no one waits longer than ten for a sentence."""
+ASK_TIMEOUT = 2.5
+"""Seconds for a question that tells the server; all are answered from the server's own memory."""
 
 _SETTINGS = (
     "mi-async on",  # or -exec-interrupt has no effect while the target runs
@@ -63,7 +65,7 @@ class _Asking:
 
     def ask(self, command: str) -> str:
         try:
-            reply = self._client.console(f"monitor {command}")
+            reply = self._client.console(f"monitor {command}", timeout=ASK_TIMEOUT)
         except CommandRefused as error:
             return str(error.data["reply"])
         return reply.target + reply.console

@@ -281,6 +281,10 @@ class MiTarget:
         self._flush_registers()
         return reply.target or reply.console
 
+    def log_packets(self, wanted: bool) -> None:
+        """Have GDB tell each packet it sends and receives: they come through the trace."""
+        self._client.command(f"-gdb-set debug remote {int(wanted)}")
+
     def _disturb(self) -> None:
         self._disturbances += 1
         self._drop_breakpoint()
