@@ -36,11 +36,11 @@ class Comparison:
         self.last = address + different[-1]
         self.count += len(different)
 
-    def check(self, what: str, advice: str) -> None:
-        """Raise Mismatch when anything differed."""
+    def check(self, what: str, advice: str, *, patterns: bool = True) -> None:
+        """Raise Mismatch when anything differed; without patterns where nothing was meant to be in particular."""
         if self.first is None:
             return
-        pattern, meaning = name_pattern(bytes(self._expected), bytes(self._actual))
+        pattern, meaning = name_pattern(bytes(self._expected), bytes(self._actual)) if patterns else ("", "")
         data: dict[str, JsonValue] = {
             "first": self.first,
             "last": self.last,

@@ -327,7 +327,7 @@ class Flasher:
         comparison = Comparison()
         for where, data in self._read_places(opened, Operation.BLANK_CHECK, "verify", places):
             comparison.feed(where.address, erased * where.size, data)
-        comparison.check("Not blank", "Erase again; if it stays, check the chip's write protection.")
+        comparison.check("Not blank", "Erase it; if it stays, check the chip's write protection.", patterns=False)
 
     def verify(self, jobs: Sequence[StorageJob]) -> Report:
         """Compare storages with the content of jobs; raises Mismatch."""
