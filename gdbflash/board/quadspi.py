@@ -13,9 +13,10 @@ from collections.abc import Callable
 from gdbflash.board import quadspi_registers as reg
 from gdbflash.board.bus import BusError
 from gdbflash.board.nor_core import Clock
+from gdbflash.board.quadspi_link import Link
 from gdbflash.board.quadspi_registers import DR, FIFO_SIZE, INTERRUPT_ENABLES, SR, decode
-from gdbflash.board.quadspi_window import PROBE_ADDRESS, WINDOW_BASE, WINDOW_LIMIT, Window
-from gdbflash.board.wires import Flash, NoFlash, Wires
+from gdbflash.board.quadspi_window import WINDOW_BASE, WINDOW_LIMIT, Window
+from gdbflash.board.wires import Flash
 
 ENDLESS = 1 << 62
 """More bytes than any run reads: DLR and FSIZE all ones."""
@@ -57,8 +58,7 @@ class Quadspi:
     ) -> None:
         self.interrupt: Callable[[bool], None] | None = None
         self.window: Window | None = None
-        self._flash = flash
-        self._banks = (Wires(flash), Wires(NoFlash()))
+        self._link = Link(flash)
         self._clock = clock
         self._window_changed = window_changed
         self._kernel_hz = kernel_hz
@@ -71,8 +71,8 @@ class Quadspi:
         self._control = 0
         self._flags = 0  # TEF, TCF, SMF, TOF
         self._state = IDLE
-        self._selected = False
-        self._first_command = True
+        self._link.configure(self._format)
+        self._link.select_bank(0)
         self._fifo = b""
         self._words = memoryview(b"").cast("I")
         self._position = 0  # of the next byte to read
@@ -165,7 +165,9 @@ class Quadspi:
             self._abort()
         elif not value & reg.EN:
             self._stop()
-        self._update_ready()
+        self._link.select_bank(1 if self._control & reg.FSEL else 0)
+        if self._format.mode != reg.POLLING:
+            self._update_ready()
         self._update_window()
 
     def _write_register(self, register: int, value: int) -> None:
@@ -174,7 +176,7 @@ class Quadspi:
         self._registers[register] = value
         if register == reg.CCR:
             self._format = decode(value)
-            self._first_command = True
+            self._link.configure(self._format)
             self._update_ready()
             self._update_window()
             if not self._format.address_lines and not self._format.writes:
@@ -190,10 +192,6 @@ class Quadspi:
     @property
     def _memory_size(self) -> int:
         return 2 << (self._registers[reg.DCR] >> 16 & 0x1F)
-
-    @property
-    def _wires(self) -> Wires:
-        return self._banks[1 if self._control & reg.FSEL else 0]
 
     def _seconds(self, clocks: int) -> float:
         return clocks * ((self._control >> 24) + 1) / self._kernel_hz
@@ -249,9 +247,9 @@ class Quadspi:
         if count is None:
             self._flags |= reg.TEF
             return
-        self._select(address)
+        self._begin(address)
         if not count:
-            self._deselect()
+            self._link.end()
             self._flags |= reg.TCF
             return
         self._state = READ
@@ -271,28 +269,18 @@ class Quadspi:
             return ENDLESS if size == 1 << 32 else size - address
         return None if self._format.address_lines and address + length + 1 > size else length + 1
 
-    def _select(self, address: int) -> None:
-        """Send all that comes before the data phase."""
-        wires = self._wires
-        wires.select()
-        self._selected = True
-        self._format.send(wires, address, self._registers[reg.ABR], first=self._first_command)
-        self._first_command = False
-
-    def _deselect(self) -> None:
-        self._selected = False
-        self._wires.deselect()
+    def _begin(self, address: int) -> None:
+        self._link.begin(address, self._registers[reg.ABR])
 
     def _stop(self) -> None:
         """End what goes on and flush the FIFO."""
         if self._state is WRITE:
-            self._wires.send(bytes(self._output), self._format.data_lines)
+            self._link.send(bytes(self._output))
         self._output.clear()
         self._set_fifo(b"")
         self._left = 0
         self._state = IDLE
-        if self._selected:
-            self._deselect()
+        self._link.end()
 
     def _abort(self) -> None:
         repeated = self._format.mode in (reg.POLLING, reg.MAPPED)
@@ -308,13 +296,12 @@ class Quadspi:
 
     def _fetch(self) -> None:
         """Take what the FIFO can hold from the flash, or more where that makes no difference."""
-        lines = self._format.data_lines
-        plain = self._wires.plain_address(lines) is not None
+        plain = self._link.plain_address() is not None
         count = min(READ_AHEAD if plain else FIFO_SIZE, self._left)
-        self._set_fifo(self._fifo[self._position :] + self._wires.receive(count, lines))
+        self._set_fifo(self._fifo[self._position :] + self._link.receive(count))
         self._left -= count
         if not self._left:
-            self._deselect()
+            self._link.end()
 
     def _set_fifo(self, content: bytes) -> None:
         self._fifo = content
@@ -345,7 +332,7 @@ class Quadspi:
             self._flags |= reg.TEF
             self._update_interrupt()
             return False
-        self._select(address)
+        self._begin(address)
         self._state = WRITE
         self._left = count
         return True
@@ -360,10 +347,9 @@ class Quadspi:
     def _poll(self) -> None:
         """Read the status bytes once and compare (23.3.6)."""
         count = min(self._registers[reg.DLR], 3) + 1
-        self._select(self._registers[reg.AR])
-        lines = self._format.data_lines
-        self._polled = int.from_bytes(self._wires.receive(count, lines), "little") if lines else 0
-        self._deselect()
+        self._begin(self._registers[reg.AR])
+        self._polled = int.from_bytes(self._link.receive(count), "little")
+        self._link.end()
         self._ready = reg.FTF
         mask = self._registers[reg.PSMKR]
         differing = (self._polled ^ self._registers[reg.PSMAR]) & mask
@@ -398,8 +384,11 @@ class Quadspi:
         """Make the window what the registers say."""
         if self._format.mode != reg.MAPPED or not self._control & reg.EN or self._control & reg.DFM:
             self._set_window(None)
-        elif self._state is not State.MAPPED:
-            self._set_window(Window(min(self._memory_size, WINDOW_LIMIT), None, self._read_window))
+            return
+        size = min(self._memory_size, WINDOW_LIMIT)
+        window = self.window
+        if self._state is not State.MAPPED and (window is None or window.size != size or window.memory is not None):
+            self._set_window(Window(size, None, self._read_window))
 
     def _set_window(self, window: Window | None) -> None:
         if window is not None or self.window is not None:
@@ -413,23 +402,10 @@ class Quadspi:
             raise BusError(WINDOW_BASE + offset)
         self._state = State.MAPPED
         self._last_access = self._clock.now()
-        lines = self._format.data_lines
-        self._select(offset)
-        plain = self._wires.plain_address(lines) == offset
-        data = self._wires.receive(size, lines) if lines else bytes(size)
-        self._deselect()
-        if plain and window.memory is None and self._is_plain(window.size):
-            self._set_window(Window(window.size, self._flash.memory[: window.size], self._read_window))
+        self._begin(offset)
+        plain = self._link.plain_address() == offset
+        data = self._link.receive(size)
+        self._link.end()
+        if plain and window.memory is None and self._link.reads_plainly(window.size, self._registers[reg.ABR]):
+            self._set_window(Window(window.size, self._link.memory[: window.size], self._read_window))
         return data
-
-    def _is_plain(self, size: int) -> bool:
-        """Try whether the next access, wherever it goes, would deliver the plain content.
-
-        This is an access of its own, as hardware's prefetch does them too; the one before has left the chip in the
-        state (continuous read or not) in which all later ones find it.
-        """
-        address = PROBE_ADDRESS & min(size, len(self._flash.memory)) - 1
-        self._select(address)
-        plain = self._wires.plain_address(self._format.data_lines) == address
-        self._deselect()
-        return plain

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from gdbflash.board.wires import Wires
-
 CR, DCR, SR, FCR, DLR, CCR, AR, ABR, DR = range(0x00, 0x24, 4)
 PSMKR, PSMAR, PIR, LPTR = range(0x24, 0x34, 4)
 
@@ -65,16 +63,6 @@ class Format:
     def writes(self) -> bool:
         """Data come from DR, so that a write there starts the command (23.3.5)."""
         return self.mode == INDIRECT_WRITE and self.data_lines != 0
-
-    def send(self, wires: Wires, address: int, alternate: int, *, first: bool) -> None:
-        """Send all that comes before the data phase; first: this command is the first one since CCR was written."""
-        if self.instruction_lines and (first or not self.instruction_once):
-            wires.send(bytes([self.instruction]), self.instruction_lines)
-        if self.address_lines:
-            wires.send(address.to_bytes(4, "big")[-self.address_size :], self.address_lines)
-        if self.alternate_lines:
-            wires.send(alternate.to_bytes(4, "big")[-self.alternate_size :], self.alternate_lines)
-        wires.dummy(self.dummies, self.data_lines or 1)
 
 
 @functools.lru_cache(maxsize=256)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 WINDOW_BASE = 0x90000000
 WINDOW_LIMIT = 256 << 20
-PROBE_ADDRESS = 0x00A5C3F1
-"""An address whose bytes all differ, so that a wrong address size cannot pass by chance."""
 
 
 @dataclass(frozen=True, eq=False)
