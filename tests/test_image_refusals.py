@@ -134,7 +134,7 @@ def parsed(data: bytes) -> Image | ImageFileError:
         return error
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(CASES)
 def test_damage_is_survived(case: tuple[bytes, list[tuple[int, int]], int | None]) -> None:
     base, changes, end = case

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, get_args
 
@@ -16,6 +17,12 @@ from . import stldr
 from .stldr import Sym, Toolchain, from_row, shape
 
 ROWS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "fixtures" / "corpus-facts.json").read_text())
+
+
+@cache
+def corpus(toolchain: Toolchain = "gnu") -> dict[str, ExternalLoader]:
+    """Build every row as that toolchain would and parse it."""
+    return {path: parse_loader(stldr.stldr(from_row(row, toolchain)), path) for path, row in ROWS.items()}
 
 
 def parsed(**changes: Any) -> ExternalLoader:
@@ -52,32 +59,25 @@ class TestCorpus:
 
     @pytest.mark.parametrize("toolchain", get_args(Toolchain))
     def test_every_row_is_read_back(self, toolchain: Toolchain) -> None:
-        for path, row in ROWS.items():
-            loader = parse_loader(stldr.stldr(from_row(row, toolchain)), path)
-            assert row_of(loader) == row, path
+        assert {path: row_of(loader) for path, loader in corpus(toolchain).items()} == ROWS
 
     def test_links_leave_the_first_word_of_ram(self) -> None:
-        found: Counter[int] = Counter()
-        for path, row in ROWS.items():
-            found[parse_loader(stldr.stldr(from_row(row)), path).return_address] += 1
+        found = Counter(loader.return_address for loader in corpus().values())
         assert found == {0x24000000: 181, 0x20000000: 91, 0x20003000: 23}
 
     def test_what_is_loaded(self) -> None:
-        """All but the StorageInfo at 0, and the zeros of the 264 files (of 299) with .bss."""
+        """All but StorageInfo at 0, and zeros where a segment is larger in memory than in the file."""
         loaded: Counter[int] = Counter()
-        for path, row in ROWS.items():
-            loader = parse_loader(stldr.stldr(from_row(row)), path)
+        for path, loader in corpus().items():
             assert all(segment.address >= 0x20000000 for segment in loader.load_segments), path
             assert list(loader.load_segments) == sorted(loader.load_segments, key=lambda segment: segment.address)
-            bss = [Range(a + size, memory - size) for a, size, memory in row["segments"] if memory > size]
+            bss = [Range(a + size, memory - size) for a, size, memory in ROWS[path]["segments"] if memory > size]
             assert list(loader.zero_ranges) == bss, path
             loaded[len(loader.load_segments)] += 1
         assert loaded == {1: 258, 2: 37}
 
     def test_findings(self) -> None:
-        found: Counter[str] = Counter()
-        for path, row in ROWS.items():
-            found.update(codes(parse_loader(stldr.stldr(from_row(row)), path)))
+        found = Counter(code for loader in corpus().values() for code in codes(loader))
         assert found == {
             "no-verify": 250,
             "no-read": 30,
@@ -94,7 +94,7 @@ class TestCorpus:
         six = [path for path, row in ROWS.items() if row["size"] == 4_000_000]
         assert len(six) == 6
         for path in six:
-            storage = parse_loader(stldr.stldr(from_row(ROWS[path])), path).storage
+            storage = corpus()[path].storage
             assert (storage.size, storage.extent, storage.end) == (4_000_000, 64 << 20, 0x94000000)
 
     def test_names_are_file_names(self) -> None:

@@ -245,7 +245,7 @@ MUTATIONS = st.sampled_from(FORMS).flatmap(
 )
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.data_too_large])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.data_too_large])
 @given(MUTATIONS)
 def test_damage_is_survived(case: tuple[bytes, list[tuple[int, int]], int | None]) -> None:
     base, changes, end = case
