@@ -206,11 +206,9 @@ def detect(asker: Asker) -> ServerProfile:
     if "multiprocess+" in features and re.match(r"\s*\d+\.\d+", asker.ask("info version")):
         return PROFILES["qemu"]
     commands = asker.ask("help").lower()
-    if "black magic" in commands or "swd_scan" in commands or "swdp_scan" in commands:
-        return PROFILES["blackmagic"]
-    if "pyocd" in commands or ("semihosting" in commands and "reset" in commands and "threads" in commands):
+    if "for openocd compatibility" in commands:  # pyOCD's own words about its `init` command
         return PROFILES["pyocd"]
-    if "j-link" in commands or ("regs" in commands and "speed" in commands and "flash" in commands):
+    if "j-link" in commands:
         return PROFILES["jlink"]
     return PROFILES["generic"]
 
