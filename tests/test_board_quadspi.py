@@ -203,7 +203,7 @@ def test_registers_keep_their_bits_only(board: Board) -> None:
     assert [board.get(offset) for offset in (PIR, LPTR)] == [0xFFFF] * 2
     board.put(CR, 0)
     board.put(CCR, 0xFFFFFFFF)
-    assert board.get(CCR) == 0xDF7FFFFF
+    assert board.get(CCR) == 0xFF7FFFFF
     board.put(CR, 0xFFFFFFFE)
     assert board.get(CR) == 0xFFDF1FDC
 
@@ -369,6 +369,20 @@ def test_aborted_page_program_programs_what_was_sent(board: Board) -> None:
     board.clock.time += 1
     board.flash.core.status(1)
     assert bytes(board.flash.memory[0:2]) == b"\x5a\xff"
+
+
+def test_free_running_clock_is_busy_until_disabled_and_reaches_no_chip(board: Board) -> None:
+    board.put(CCR, 1 << 29)
+    board.put(CCR, 1 << 29)
+    assert board.get(SR) & (BUSY | TCF) == BUSY
+    board.put(CCR, ccr(0x06))
+    assert board.get(CCR) == 1 << 29
+    board.put(CR, 0)
+    assert board.get(SR) == 0
+    board.put(CR, EN)
+    board.put(CCR, ccr(0x06))
+    assert board.get(SR) == TCF | FTF
+    assert board.flash.core.status(1) == 2
 
 
 def test_disabling_ends_a_read(board: Board) -> None:

@@ -31,6 +31,8 @@ class State(enum.Enum):
     POLL = enum.auto()
     MAPPED = enum.auto()
     """Memory-mapped mode, from the first access on (23.3.7)."""
+    FREE_RUNNING = enum.auto()
+    """CLK runs with CS high until ABORT or EN = 0."""
 
 
 BUSY_FTF = reg.BUSY | reg.FTF
@@ -179,7 +181,9 @@ class Quadspi:
             self._link.configure(self._format)
             self._update_ready()
             self._update_window()
-            if not self._format.address_lines and not self._format.writes:
+            if value & reg.FRCM:
+                self._state = State.FREE_RUNNING if self._control & reg.EN else IDLE
+            elif not self._format.address_lines and not self._format.writes:
                 self._start(0)
         elif register == reg.DCR:
             self._update_window()

@@ -22,7 +22,7 @@ CLEARABLE = TEF | TCF | SMF | TOF
 WRITABLE = {
     DCR: 0x001F0701,
     DLR: 0xFFFFFFFF,
-    CCR: 0xDF7FFFFF,
+    CCR: 0xFF7FFFFF,
     AR: 0xFFFFFFFF,
     ABR: 0xFFFFFFFF,
     PSMKR: 0xFFFFFFFF,
@@ -34,6 +34,8 @@ WRITABLE = {
 
 INDIRECT_WRITE, INDIRECT_READ, POLLING, MAPPED = range(4)
 FMODE = 3 << 26
+FRCM = 1 << 29
+"""Free-running clock mode: documented by RM0399 (24.3.8), and asked for by errata sheet ES0392."""
 
 FIFO_SIZE = 32
 LINES = (0, 1, 2, 4)
