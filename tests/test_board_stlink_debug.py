@@ -262,12 +262,6 @@ class TestReset:
 
 
 class TestMemory:
-    def test_identity(self, unit: DebugUnit) -> None:
-        assert unit.read_word(0xE000ED00) == 0x411FC271
-        assert unit.read_word(0xE000EF40) == 0x10110221
-        unit.write_word(0xE000ED00, 0)
-        assert unit.read_word(0xE000ED00) == 0x411FC271
-
     def test_rom_table(self, unit: DebugUnit) -> None:
         table = [unit.read_word(address) for address in range(0xE00FE000, 0xE00FE010, 4)]
         assert table == [0x00001003, 0xFFF43003, 0xFFF45003, 0]

@@ -1,7 +1,7 @@
 """The debug registers of a Cortex-M7, as a debug probe reaches them through memory accesses.
 
-What belongs here: halting debug (DHCSR, DCRSR, DCRDR, DEMCR, DFSR), reset requests, and the dispatch of an
-access to a debug component or, for all else, to the DebugPort underneath.
+What belongs here: halting debug (DHCSR, DCRSR, DCRDR, DFSR), reset requests, and the dispatch of an
+access to a debug component or, for all else (DEMCR, CPUID and the cycle counter too), to the DebugPort underneath.
 
 Sources: ARM DDI 0403E.e (ARMv7-M) C1.6 for halting debug, B1.5.5 for reset, B3.2 for the system control space.
 """
@@ -13,7 +13,6 @@ from gdbflash.board.comparators import WATCHPOINTS, BreakpointUnit, WatchpointUn
 from gdbflash.board.coresight import APB_D_ALIAS, PAGE, PROCESSOR_COMPONENTS, SYSTEM_COMPONENTS
 from gdbflash.board.debug import DebugPort, HaltReason
 
-CPUID = 0xE000ED00
 AIRCR = 0xE000ED0C
 DFSR = 0xE000ED30
 DHCSR = 0xE000EDF0
@@ -27,7 +26,6 @@ _DBGKEY = 0xA05F
 _VECTKEY = 0x05FA
 _VECTRESET, _SYSRESETREQ = 1 << 0, 1 << 2
 _VC_CORERESET = 1 << 0
-_DEMCR_BITS = 0x010F07F1
 _REGWNR = 1 << 16
 
 _DFSR_HALTED, _DFSR_BKPT, _DFSR_DWTTRAP, _DFSR_VCATCH = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -38,13 +36,6 @@ _DFSR_OF = {
     HaltReason.WATCHPOINT: _DFSR_DWTTRAP,
     HaltReason.VECTOR_CATCH: _DFSR_VCATCH,
     HaltReason.LOCKUP: _DFSR_HALTED,  # by the C_HALT that got the core out of it
-}
-
-_CONSTANTS = {
-    CPUID: 0x411FC271,  # Cortex-M7 r1p1
-    0xE000EF40: 0x10110221,  # MVFR0..2: FPv5-D16 with double precision (ARM DDI 0489F, 8.2.4)
-    0xE000EF44: 0x12000011,
-    0xE000EF48: 0x00000040,
 }
 
 CONTROL_WORD = 20
@@ -87,7 +78,6 @@ class DebugUnit:
         self._trace_registers: dict[int, int] = {}
         self._control = 0
         self._dcrdr = 0
-        self._demcr = 0
         self._dfsr = 0
         self._register_ready = True
         self._reset_seen = True  # S_RESET_ST: the power-on reset
@@ -151,7 +141,7 @@ class DebugUnit:
     def _owns(self, address: int) -> bool:
         page, offset = address & ~(PAGE - 1), address & (PAGE - 1)
         if page == _SCS:
-            return address in _CONSTANTS or address in (AIRCR, DFSR, DHCSR, DCRSR, DCRDR, DEMCR) or offset >= 0xFD0
+            return address in (AIRCR, DFSR, DHCSR, DCRSR, DCRDR) or offset >= 0xFD0
         if page == _DWT:
             return offset == 0 or self._dwt.owns(offset)
         return page in self._identification
@@ -200,8 +190,9 @@ class DebugUnit:
         if address == DFSR:
             self._observe()
             return self._dfsr
-        own = {DCRSR: 0, DCRDR: self._dcrdr, DEMCR: self._demcr, **_CONSTANTS}
-        return own[address] if address in own else self._machine_word(address)
+        if address == AIRCR:
+            return self._machine_word(address)
+        return self._dcrdr if address == DCRDR else 0
 
     def _write_system(self, address: int, value: int) -> bool:
         if address == AIRCR:
@@ -218,8 +209,6 @@ class DebugUnit:
             self._transfer_register(value)
         elif address == DCRDR:
             self._dcrdr = value
-        elif address == DEMCR:
-            self._demcr = value & _DEMCR_BITS
         return True
 
     # -- halting debug ----------------------------------------------------------------------------------------
@@ -360,7 +349,7 @@ class DebugUnit:
             self._reset()
 
     def _reset(self) -> None:
-        caught = bool(self._demcr & _VC_CORERESET and self._control & C_DEBUGEN)
+        caught = bool(self._machine_word(DEMCR) & _VC_CORERESET and self._control & C_DEBUGEN)
         self._port.reset(halt=caught)
         self._fpb.restore()
         self._dwt.restore()
