@@ -348,6 +348,18 @@ def test_time_out_releases_the_chip_and_sees_the_next_access(board: Board) -> No
     assert board.windows[-1] == (16 * MIB, True)
 
 
+def test_every_access_puts_the_time_out_off(board: Board) -> None:
+    board.put(CR, EN | TCEN)
+    board.put(LPTR, 200)
+    board.put(CCR, ccr(0x03, MAPPED, address=1, data=1))
+    board.flash.memory[0x1234] = 0x5A
+    for _ in range(3):
+        assert board.window.read(0x1234, 1) == b"\x5a"
+        board.clock.time += 0.9e-6
+        assert board.get(SR) == BUSY
+    assert board.windows == [(16 * MIB, False), (16 * MIB, True)]
+
+
 def test_qpi_maps(board: Board) -> None:
     board.flash.memory[0x1000:0x1002] = b"\x12\x34"
     board.command(ccr(0x38))
