@@ -90,8 +90,8 @@ def test_long_help_comes_in_packets_that_fit() -> None:
         RawClient(server.port) as client,
     ):
         text, reply = client.monitor("help")
-    assert (len(text), text.splitlines()[-1], reply) == (205, "help\tShow help for commands.", b"OK")
-    assert server.link.bytes_sent == len("+") + 7 * len("$O#00") + 2 * 205 + len("$OK#9a")
+    assert (len(text), text.splitlines()[-1], reply) == (249, "help\tShow help for commands.", b"OK")
+    assert server.link.bytes_sent == len("+") + 9 * len("$O#00") + 2 * 249 + len("$OK#9a")
 
 
 @pytest.mark.parametrize("name", ["stlink", "st-util", "blackmagic", "pyocd"])

@@ -256,7 +256,8 @@ PYOCD = Personality(
             "help",
             text="init\tIgnored; for OpenOCD compatibility.\nreset\tReset the target, optionally with halt.\n"
             "halt\tHalt the target.\nerase\tErase all or parts of flash memory.\n"
-            "arm\tControl semihosting.\nhelp\tShow help for commands.\n",
+            "arm\tEnable or disable semihosting.\nthreads\tControl thread awareness.\n"
+            "help\tShow help for commands.\n",
         ),
     ),
     monitor_unknown="OK",
