@@ -1,6 +1,7 @@
 """The command line: arguments to calls, and what came of them to an exit code.
 
-What belongs here: commands and exit codes. Options are in `cliopts`, the work in `flasher`.
+What belongs here: commands and exit codes. Options are in `cliopts`, the work in `flasher`. What only commands on a
+target need is imported by them, so that `info` and `--help` answer at once.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from . import __version__
-from .call import Call
 from .cliopts import ADDRESS, NUMBER, Reach, Settings, global_options, reach_options
 from .console import bytes_in_words, failure
 from .errors import (
@@ -32,12 +32,14 @@ from .errors import (
     TargetError,
 )
 from .events import Planned
-from .flasher import Flasher, Report, VerifyMode
 from .loader import ExternalLoader, describe, load_loader
-from .output import OutputFile
+from .options import VerifyMode
 from .plan import EraseMode, StorageJob, need, plan_erase, plan_write
 from .ranges import Range
 from .spec import load_images, loader_for, parse_number, whole_range
+
+if TYPE_CHECKING:
+    from .flasher import Flasher, Report
 
 Data = dict[str, JsonValue]
 
@@ -92,6 +94,7 @@ class Interruption:
 @contextlib.contextmanager
 def flashing(settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ...]) -> Iterator[Flasher]:
     """Reach the target and give a flasher for it while the body runs."""
+    from .flasher import Flasher
     from .reach import reached
 
     console = settings.console
@@ -242,6 +245,8 @@ def _place(loaders: Sequence[ExternalLoader], address: int, size: str) -> tuple[
 @click.pass_obj
 def read(settings: Settings, address: int, size: str, output: Path, reach: Reach) -> Data:
     """Read SIZE bytes (or `all`) from ADDRESS on into a file, which appears whole or not at all."""
+    from .output import OutputFile
+
     loaders = reach.loaders()
     loader, where = _place(loaders, address, size)
     with OutputFile(output, where.address) as file:
@@ -349,6 +354,8 @@ def checksum(settings: Settings, address: int, size: str, reach: Reach) -> Data:
 @click.pass_obj
 def call(settings: Settings, function: str, arguments: tuple[str, ...], init: bool, reach: Reach) -> Data:
     """Call one loader function raw and print r0, r1, time and stack use. An ARG `buffer` is the RAM buffer."""
+    from .call import Call
+
     loaders = reach.loaders()
     loader = _only(loaders)
     address = need(loader, function)

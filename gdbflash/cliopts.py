@@ -15,10 +15,9 @@ import rich_click as click
 
 from .console import Console
 from .errors import InputError
-from .flasher import After, Before, RunOptions
 from .loader import ExternalLoader, load_loader
+from .options import After, Before, CallOptions, RunOptions
 from .ranges import Range
-from .session import CallOptions
 from .spec import parse_address, parse_number, parse_range
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console as Terminal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
 from .errors import GdbflashError, JsonValue
 from .events import Advanced, Event, Finished, Noted, Planned, Started
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def bytes_in_words(size: int) -> str:
@@ -65,15 +67,7 @@ class Console:
     def _begin(self, event: Started) -> None:
         self._started, self._done = event, 0
         if event.total and self._out.is_terminal:
-            self._progress = Progress(
-                TextColumn("{task.description:8}"),
-                BarColumn(),
-                DownloadColumn(binary_units=True),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(),
-                console=self._out,
-                transient=True,
-            )
+            self._progress = _progress_bar(self._out)
             self._progress.add_task(event.phase, total=event.total)
             self._progress.start()
 
@@ -122,6 +116,21 @@ class Console:
 
     def _emit(self, value: JsonValue, file: TextIO | None = None) -> None:
         print(json.dumps(value), file=file or sys.stdout, flush=True)
+
+
+def _progress_bar(terminal: Terminal) -> Progress:
+    # Imported when the first bar is shown: it takes longer than most commands without one.
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    return Progress(
+        TextColumn("{task.description:8}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=terminal,
+        transient=True,
+    )
 
 
 def failure(error: GdbflashError) -> dict[str, JsonValue]:

@@ -5,12 +5,11 @@ What belongs here: policy. Decisions that need no target are in `plan`, the use 
 
 from __future__ import annotations
 
-import enum
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from . import quiesce, recovery
@@ -19,48 +18,16 @@ from .compare import Comparison
 from .errors import ConnectionLost, GdbflashError, Interrupted, Mismatch, PrepareError, TargetError
 from .events import Advanced, Finished, Noted, Observer, Phase, Started
 from .loader import ExternalLoader, Sector
+from .options import After, Before, RunOptions, VerifyMode
 from .plan import Content, EraseMode, StorageJob, erase_steps, plan_storage, spans, transfer_steps
 from .ranges import Range, joined, without
-from .session import CallOptions, LoadedLoader, Operation, load
+from .session import LoadedLoader, Operation, load
 from .target import Target
 
 ERASE_CALL = 64 * 1024
 """Bytes that one SectorErase call covers at most, unless one sector is larger: about a second of erasing."""
 RESTORE_BUFFER = 64 * 1024
 """Largest buffer when RAM is put back afterwards: all of it is read first, over the link."""
-
-
-class Before(enum.Enum):
-    """How the target is taken."""
-
-    RESET = "reset"
-    NONE = "none"
-
-
-class After(enum.Enum):
-    """How the target is left."""
-
-    RESET = "reset"
-    RUN = "run"
-    HALT = "halt"
-    RESTORE = "restore"
-
-
-class VerifyMode(enum.Enum):
-    """How what was written is compared."""
-
-    READBACK = "readback"
-    LOADER = "loader"
-    NONE = "none"
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How the target is taken, used and left."""
-
-    before: Before = Before.RESET
-    after: After = After.RESET
-    calls: CallOptions = field(default_factory=CallOptions)
 
 
 @dataclass(frozen=True)

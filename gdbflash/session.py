@@ -15,6 +15,7 @@ from .errors import CallFailed, PlanError, PrepareError, TargetError
 from .events import Noted, Observer
 from .layout import WORD, Layout, plan_layout
 from .loader import ExternalLoader
+from .options import CallOptions
 from .plan import Content, EraseStep, need
 from .ranges import Range
 from .target import Target
@@ -34,18 +35,6 @@ class Operation(enum.Enum):
     BLANK_CHECK = "blank-check"
     WRITE = "write"
     VERIFY = "verify"
-
-
-@dataclass(frozen=True)
-class CallOptions:
-    """How loaders are run on this target."""
-
-    ram: Range | None = None
-    irq: bool = False
-    ignore_init_result: bool = False
-    timeout_scale: float = 1.0
-    buffers: int = 1
-    largest_buffer: int | None = None
 
 
 @dataclass(frozen=True)

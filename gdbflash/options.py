@@ -1,0 +1,57 @@
+"""What a run may be told: how loaders are called, how the target is taken and left.
+
+What belongs here: choices as values. The command line and the commands inside GDB fill them, `flasher` and `session`
+heed them.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from .ranges import Range
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """How loaders are run on this target."""
+
+    ram: Range | None = None
+    irq: bool = False
+    ignore_init_result: bool = False
+    timeout_scale: float = 1.0
+    buffers: int = 1
+    largest_buffer: int | None = None
+
+
+class Before(enum.Enum):
+    """How the target is taken."""
+
+    RESET = "reset"
+    NONE = "none"
+
+
+class After(enum.Enum):
+    """How the target is left."""
+
+    RESET = "reset"
+    RUN = "run"
+    HALT = "halt"
+    RESTORE = "restore"
+
+
+class VerifyMode(enum.Enum):
+    """How what was written is compared."""
+
+    READBACK = "readback"
+    LOADER = "loader"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How the target is taken, used and left."""
+
+    before: Before = Before.RESET
+    after: After = After.RESET
+    calls: CallOptions = field(default_factory=CallOptions)
