@@ -116,24 +116,26 @@ class NorPins(abc.ABC):
             self._phase = Phase.INSTRUCTION
 
     def deselect(self) -> None:
-        """CS rises: a complete command is executed (8.1: on a byte boundary only)."""
-        command, phase = self._command, self._phase
+        """CS rises: a complete command is executed."""
+        command = self._command
+        begun = self._phase is not Phase.INSTRUCTION or self._bit_count
+        execute = command.execute if command is not None and self._is_complete(command) else None
         self._phase = Phase.DEAF
-        if phase is Phase.INSTRUCTION and not self._bit_count:
-            return
-        execute = command.execute if command is not None else None
-        if command is not None and execute is not None and not (self._bit_count and phase is not Phase.OUTPUT):
-            if phase is Phase.INPUT:
-                complete = len(self._input) in command.data
-            elif phase is Phase.COMPLETE:
-                complete = True
-            else:
-                complete = command.short and (phase is Phase.OUTPUT or not self._header)
-        else:
-            complete = False
-        self.ended(executed=complete)
-        if complete and execute is not None:
+        if begun:
+            self.ended(executed=execute is not None)
+        if execute is not None:
             execute(bytes(self._input))
+
+    def _is_complete(self, command: Command) -> bool:
+        """Tell whether CS rises where command ends, on a byte boundary (8.1)."""
+        phase = self._phase
+        if phase is Phase.OUTPUT:
+            return command.short
+        if self._bit_count:
+            return False
+        if phase is Phase.INPUT:
+            return len(self._input) in command.data
+        return phase is Phase.COMPLETE or (phase is Phase.HEADER and command.short and not self._header)
 
     def take(self, data: bytes, lines: int) -> int:
         """Take bytes that come whole; return how many."""
