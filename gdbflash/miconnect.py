@@ -112,7 +112,7 @@ def _server_missing(endpoint: Endpoint, error: GdbflashError, profile: ServerPro
         message = f"The host of {endpoint} is not known; give another one with --connect."
     elif "could not connect" in reply or "No route" in reply:
         message = f"{endpoint} cannot be reached ({reply}); {advice}, or name its place with --connect."
-    elif "closed" in reply or "reset by peer" in reply:
+    elif re.search(r"closed|reset by peer|Broken pipe|disconnected", reply):
         message = f"{endpoint} hung up at once; is it a GDB server, and is another debugger connected to it?"
     else:
         message = f"{endpoint} does not answer as a GDB server; is it one? If so, restart it and check the probe."

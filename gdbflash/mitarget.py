@@ -37,6 +37,8 @@ REGISTERS = frozenset(
     [f"r{number}" for number in range(13)]
     + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control"]
 )
+_UNKNOWN_COMMAND = re.compile(r"(unknown|unrecogni[sz]ed|invalid) (monitor )?command", re.IGNORECASE)
+"""What QEMU and pyOCD print for a monitor command they do not know, and then answer OK."""
 _ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
 
 
@@ -59,6 +61,11 @@ class MiTarget:
     def capabilities(self) -> Capabilities:
         """What this debugger and server can do."""
         return Capabilities(server=self.profile.name, registers=frozenset(self._numbers))
+
+    @property
+    def gdb_pid(self) -> int:
+        """Process id of gdb."""
+        return self._client.pid
 
     @property
     def disturbances(self) -> int:
@@ -230,7 +237,7 @@ class MiTarget:
             running = self._core_runs()
         except (CommandRefused, MemoryAccessError) as error:
             raise PrepareError(
-                f"The target could not be reset and halted through the {self.profile.title}: {error.message} "
+                f"The target could not be reset and halted through the {self.profile.title}: {error.message.rstrip('.')}. "
                 "Check the reset wiring, or connect under reset.",
                 server=self.profile.name,
             ) from error
@@ -277,9 +284,9 @@ class MiTarget:
     def monitor(self, command: str) -> str:
         """Pass a command to the server and return what it printed; raises CommandRefused."""
         self._disturb()
-        reply = self._client.console(f"monitor {command}", timeout=RESET_TIMEOUT)
+        said = self._take((f"monitor {command}",))
         self._flush_registers()
-        return reply.target or reply.console
+        return said
 
     def log_packets(self, wanted: bool) -> None:
         """Have GDB tell each packet it sends and receives: they come through the trace."""
@@ -289,9 +296,16 @@ class MiTarget:
         self._disturbances += 1
         self._drop_breakpoint()
 
-    def _take(self, steps: Steps) -> None:
+    def _take(self, steps: Steps) -> str:
+        """Run commands of GDB's prompt and return what the last one printed."""
+        said = ""
         for step in steps:
-            self._client.console(step, timeout=RESET_TIMEOUT)
+            reply = self._client.console(step, timeout=RESET_TIMEOUT)
+            said = reply.target or reply.console
+            if _UNKNOWN_COMMAND.search(said):
+                said = " ".join(said.split())
+                raise CommandRefused(f"The {self.profile.title} refused `{step}`: {said}", command=step, reply=said)
+        return said
 
     def _release(self, steps: Steps) -> None:
         for step in steps:
@@ -327,7 +341,7 @@ class MiTarget:
             self.read_registers(["pc", "sp", "lr", "xpsr"])
         except CommandRefused as error:
             raise PrepareError(
-                f"The {self.profile.title} shows no halted Cortex-M core: {error.message} "
+                f"The {self.profile.title} shows no halted Cortex-M core: {error.message.rstrip('.')}. "
                 "Is the board powered and the probe wired to it?",
                 server=self.profile.name,
             ) from error
