@@ -166,7 +166,7 @@ def test_st_util_knows_few_packets() -> None:
         client.send(frame(b"k"))
         assert client.exactly(1) == b"+"
         assert client.ask(b"vKill;1") == b"OK"
-    assert board.calls == ["halt", "resume"]
+    assert board.calls == ["halt"]
 
 
 def test_st_util_looks_ten_times_a_second_while_the_core_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,8 @@ def test_st_util_looks_ten_times_a_second_while_the_core_runs(monkeypatch: pytes
         assert slept == [0.1, 0.1, 0.1]
         slept.clear()
         client.send(frame(b"c") + b"\x03")
-        assert client.packet() == b"S02"
+        assert client.packet() == b"S05"
+        assert board.halted is HaltReason.REQUEST
         assert slept == [0.1]
 
 

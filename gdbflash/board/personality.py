@@ -69,14 +69,16 @@ class Personality:
     """Z0; where it is missing, GDB writes BKPT itself."""
     crc: bool = True
     threads: bool = True
-    """Thread queries are answered and stop replies name the thread; else stops are plain S packets."""
+    """Thread queries are answered."""
+    stops_are_alike: bool = False
+    """Every stop is S05, also after an interrupt, and no cause is told."""
     memory_read_limit: int | None = None
     """The most bytes that one m packet is answered with; None: what fits into a packet."""
     memory_read_error: str = "E01"
     detach: str = "OK"
     """The reply to D; nothing: GDB says "Remote doesn't know how to detach"."""
     kill_closes: bool = True
-    """A k packet ends the connection; else the server carries on with the target running."""
+    """A k packet ends the connection; else the server carries on."""
     persistent: bool = True
     """Goes on serving when the client has gone; else the server ends."""
     persistent_when_extended: bool = False
@@ -178,6 +180,7 @@ ST_UTIL = Personality(
     software_breakpoints=False,
     crc=False,
     threads=False,
+    stops_are_alike=True,
     memory_read_limit=0x1800,
     memory_read_error="",
     detach="",

@@ -172,12 +172,9 @@ class Session:
         if reason is None:  # Somebody let it run behind the client's back; a client that asks wants it halted.
             self._port.halt()
             reason = HaltReason.REQUEST
-        signal = _SIGNALS.get(reason, _SIGTRAP)
-        if not self._traits.threads:
-            # These servers tell of a watchpoint and nothing else.
-            cause = self._cause(reason) if reason is HaltReason.WATCHPOINT else ""
-            return (f"T{signal:02x}{cause}" if cause else f"S{signal:02x}").encode()
-        return f"T{signal:02x}{self._cause(reason)}thread:1;".encode()
+        if self._traits.stops_are_alike:
+            return b"S05"
+        return f"T{_SIGNALS.get(reason, _SIGTRAP):02x}{self._cause(reason)}thread:1;".encode()
 
     def _cause(self, reason: HaltReason) -> str:
         if reason is HaltReason.WATCHPOINT:
@@ -211,8 +208,6 @@ class Session:
             self._attached = False
         elif self._traits.kill_closes:
             self._over = True
-        else:
-            self._port.resume()
 
     def _restart(self, _: bytes) -> None:
         if self._attached:
