@@ -20,7 +20,7 @@ import rich_click as click
 
 from . import __version__
 from .cliopts import ADDRESS, NUMBER, Reach, Settings, global_options, reach_options
-from .console import bytes_in_words, failure
+from .console import failure
 from .errors import (
     ConnectionLost,
     GdbflashError,
@@ -31,12 +31,13 @@ from .errors import (
     SetupError,
     TargetError,
 )
-from .events import Planned
+from .events import bytes_in_words
 from .loader import ExternalLoader, describe, load_loader
 from .options import VerifyMode
-from .plan import EraseMode, StorageJob, need, plan_erase, plan_write
+from .plan import EraseMode, need, plan_erase, plan_write
+from .planned import planned
 from .ranges import Range
-from .spec import load_images, loader_for, parse_number, whole_range
+from .spec import load_images, loader_for, only, parse_number, place, whole_range
 
 if TYPE_CHECKING:
     from .flasher import Flasher, Report
@@ -178,7 +179,7 @@ def write(
     if verify == VerifyMode.LOADER.value:
         for job in jobs:
             need(job.loader, "Verify")
-    settings.console.observe(_planned(jobs))
+    settings.console.observe(planned(jobs))
     if dry_run:
         return {"dry_run": True}
     with flashing(settings, reach, loaders) as flasher:
@@ -190,33 +191,6 @@ def write(
     return _numbers(report)
 
 
-def _planned(jobs: Sequence[StorageJob]) -> Planned:
-    lines = []
-    storages: list[JsonValue] = []
-    for job in jobs:
-        ranges = job.content.ranges
-        kept = sum(each.size for each in job.keep)
-        lines.append(
-            f"{job.loader.storage.name}: {bytes_in_words(job.content.size)} at "
-            f"{', '.join(map(str, ranges[:4]))}{' ...' if len(ranges) > 4 else ''}, erase {job.erase.value}"
-            f"{f' ({len(job.sectors)} sectors)' if job.sectors else ''}"
-            f"{f', keep {bytes_in_words(kept)} beside it' if kept else ''}"
-        )
-        storages.append(
-            {
-                "storage": job.loader.storage.name,
-                "loader": job.loader.path,
-                "ranges": [[each.address, each.size] for each in ranges],
-                "bytes": job.content.size,
-                "erase": job.erase.value,
-                "sectors": len(job.sectors),
-                "sector_bytes": sum(each.size for each in job.sectors),
-                "keep": [[each.address, each.size] for each in job.keep],
-            }
-        )
-    return Planned("\n".join(lines), {"storages": storages})
-
-
 def _numbers(report: Report) -> Data:
     return {
         "bytes": report.bytes,
@@ -225,15 +199,6 @@ def _numbers(report: Report) -> Data:
         "sectors_erased": report.sectors_erased,
         "verified": report.verified,
     }
-
-
-def _place(loaders: Sequence[ExternalLoader], address: int, size: str) -> tuple[ExternalLoader, Range]:
-    """Find the loader and range meant by ADDRESS SIZE, where SIZE may be `all`: up to the end of the storage."""
-    if size == "all":
-        loader = loader_for(loaders, Range(address, 1))
-        return loader, Range(address, loader.storage.end - address)
-    where = whole_range(address, parse_number(size))
-    return loader_for(loaders, where), where
 
 
 @commands.command()
@@ -248,7 +213,7 @@ def read(settings: Settings, address: int, size: str, output: Path, reach: Reach
     from .output import OutputFile
 
     loaders = reach.loaders()
-    loader, where = _place(loaders, address, size)
+    loader, where = place(loaders, address, size)
     with OutputFile(output, where.address) as file:
         with flashing(settings, reach, loaders) as flasher:
             report = flasher.read(loader, where, file.write)
@@ -285,7 +250,7 @@ def erase(settings: Settings, address: int | None, size: int | None, chip: bool,
     if chip:
         if address is not None:
             raise InputError("--chip erases everything and takes no ADDRESS and SIZE.")
-        loader = _only(loaders)
+        loader = only(loaders)
         need(loader, "MassErase")
         sectors = loader.storage.sectors_in(loader.storage.address, loader.storage.extent)
     else:
@@ -300,12 +265,6 @@ def erase(settings: Settings, address: int | None, size: int | None, chip: bool,
     return _numbers(report)
 
 
-def _only(loaders: Sequence[ExternalLoader]) -> ExternalLoader:
-    if len(loaders) != 1:
-        raise InputError("Several loaders were given: name one with -l, or an ADDRESS and SIZE.")
-    return loaders[0]
-
-
 @commands.command("blank-check")
 @click.argument("address", type=ADDRESS, required=False)
 @click.argument("size", required=False)
@@ -316,10 +275,10 @@ def blank_check(settings: Settings, address: int | None, size: str | None, reach
     """See whether a range, or the whole storage, is erased; exit code 1 names what is not."""
     loaders = reach.loaders()
     if address is None:
-        loader = _only(loaders)
+        loader = only(loaders)
         where = Range(loader.storage.address, loader.storage.extent)
     else:
-        loader, where = _place(loaders, address, size or "all")
+        loader, where = place(loaders, address, size or "all")
     if loader.storage.is_ram:
         raise InputError(f"{loader.storage.name} is RAM, which has no blank state.")
     with flashing(settings, reach, loaders) as flasher:
@@ -337,7 +296,7 @@ def blank_check(settings: Settings, address: int | None, size: str | None, reach
 def checksum(settings: Settings, address: int, size: str, reach: Reach) -> Data:
     """Compute CRC-32 (zlib's) and byte sum of a range."""
     loaders = reach.loaders()
-    loader, where = _place(loaders, address, size)
+    loader, where = place(loaders, address, size)
     with flashing(settings, reach, loaders) as flasher:
         sums = flasher.checksum(loader, where)
         calls = flasher.calls
@@ -357,7 +316,7 @@ def call(settings: Settings, function: str, arguments: tuple[str, ...], init: bo
     from .call import Call
 
     loaders = reach.loaders()
-    loader = _only(loaders)
+    loader = only(loaders)
     address = need(loader, function)
     if len(arguments) > 4:
         raise InputError("A call takes at most four arguments, r0 to r3.")

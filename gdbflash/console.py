@@ -16,18 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .errors import GdbflashError, JsonValue
-from .events import Advanced, Event, Finished, Noted, Planned, Started
+from .events import Advanced, Event, Finished, Noted, Planned, Started, bytes_in_words
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-
-def bytes_in_words(size: int) -> str:
-    """Say a number of bytes as people do: 256 B, 64 KiB, 16 MiB."""
-    for unit, width in (("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= width:
-            return f"{size / width:.4g} {unit}"
-    return f"{size} B"
 
 
 class Console:

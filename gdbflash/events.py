@@ -1,6 +1,6 @@
 """Progress as values: what the flasher tells whoever listens.
 
-What belongs here: frozen events and the `Observer` type. Nothing here prints.
+What belongs here: frozen events, the `Observer` type, and how amounts are said. Nothing here prints.
 """
 
 from __future__ import annotations
@@ -58,3 +58,11 @@ class Noted:
 
 Event = Planned | Started | Advanced | Finished | Noted
 Observer = Callable[[Event], None]
+
+
+def bytes_in_words(size: int) -> str:
+    """Say a number of bytes as people do: 256 B, 64 KiB, 16 MiB."""
+    for unit, width in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= width:
+            return f"{size / width:.4g} {unit}"
+    return f"{size} B"

@@ -81,3 +81,22 @@ def loader_for(loaders: Sequence[ExternalLoader], where: Range) -> ExternalLoade
     for loader in loaders:
         check_inside(loader, where)
     raise PlanError("No loader was given. Name one with -l FILE.")
+
+
+def place(loaders: Sequence[ExternalLoader], address: int, size: str) -> tuple[ExternalLoader, Range]:
+    """Find the loader and range meant by ADDRESS SIZE, where SIZE may be `all`: up to the end of the storage.
+
+    Raises InputError, PlanError.
+    """
+    if size == "all":
+        loader = loader_for(loaders, Range(address, 1))
+        return loader, Range(address, loader.storage.end - address)
+    where = whole_range(address, parse_number(size))
+    return loader_for(loaders, where), where
+
+
+def only(loaders: Sequence[ExternalLoader]) -> ExternalLoader:
+    """Give the one loader there is; raises InputError when there are more."""
+    if len(loaders) != 1:
+        raise InputError("Several loaders were given: name one with -l, or an ADDRESS and SIZE.")
+    return loaders[0]
