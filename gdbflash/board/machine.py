@@ -1,0 +1,288 @@
+"""The virtual STM32H750 board: processor, peripherals and flash chip, running in a thread of their own.
+
+`Machine` is a debug.DebugPort. One lock orders everybody who touches the board: the core's thread holds it between
+runs, never while instructions execute; whoever else wants in interrupts the run, does what it came for with the lock
+held, and the core goes on.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from gdbflash.board.alarm import Alarm
+from gdbflash.board.bus import BusError
+from gdbflash.board.clock import Clock
+from gdbflash.board.debug import HaltReason
+from gdbflash.board.dwt import Dwt
+from gdbflash.board.processor import Processor
+from gdbflash.board.quadspi import Quadspi
+from gdbflash.board.scs import TRCENA
+from gdbflash.board.soc import FLASH_BASE, Soc
+from gdbflash.board.w25q import W25Q
+from gdbflash.board.window import WindowMapping
+
+QUADSPI_IRQ = 92
+"""RM0433 table 145."""
+
+_LOOP, _TRAP = FLASH_BASE + 0x40, FLASH_BASE + 0x44
+IDLE_FIRMWARE = struct.pack("<16I", 0x20020000, _LOOP | 1, *[_TRAP | 1] * 14) + bytes.fromhex("30bf fde7 fee7")
+"""A vector table; WFI in a loop; and `b .` for all exceptions."""
+
+
+class Machine:
+    """The board. It powers up halted at the reset vector."""
+
+    def __init__(
+        self,
+        flash: W25Q | None = None,
+        *,
+        clock: Clock | None = None,
+        firmware: bytes | None = None,
+        hse_hz: int = 25_000_000,
+        debugger: bool = True,
+    ) -> None:
+        """flash: the chip on QUADSPI bank 1, by default a blank W25Q128 that ends with the board.
+
+        firmware: content of the embedded flash, by default a program that sleeps. debugger: BKPT halts the core
+        (else it is a fault, as without a probe).
+        """
+        self.clock = clock or Clock()
+        self._owns_flash = flash is None
+        self.flash = flash or W25Q(self.clock)
+        self.soc = Soc(hse_hz, self._clocks_changed)
+        content = IDLE_FIRMWARE if firmware is None else firmware
+        self.soc.flash.content[: len(content)] = content
+        self.processor = Processor(self.soc.space, self.clock, self.soc.rcc.processor_hz, debugger=debugger)
+        scs = self.processor.scs
+        self.soc.space.attach(Dwt(self.processor.cycles, lambda: bool(scs.demcr & TRCENA)))
+        self.quadspi = Quadspi(self.flash, self.clock, self._window_changed)
+        self.quadspi.interrupt = lambda level: self.processor.set_interrupt(QUADSPI_IRQ, level)
+        self.soc.attach_quadspi(self.quadspi)
+        self._window = WindowMapping(self.soc.space, self.processor.core, lambda: self.quadspi.window)
+        self.processor.on_reset = self.soc.reset
+        self.processor.on_idle = self.quadspi.tick
+        self.processor.before_run = self._window.update
+        self._init_threads()
+
+    def _init_threads(self) -> None:
+        self._cond = threading.Condition(threading.RLock())
+        self._running = False
+        self._executing = False
+        self._closed = False
+        self._wanted = 0  # how many threads wait for the core to pause
+        self._turns = 0  # how often the core went on
+        self._last_turn = -1  # in which of them somebody paused it last
+        self._step_first = False
+        self._failure: Exception | None = None
+        self._reason = HaltReason.VECTOR_CATCH
+        self.processor.reset()
+        self.processor.resets = 0
+        self._alarm = Alarm(self.clock, self.processor.core.interrupt)
+        self._thread = threading.Thread(target=self._run, name="board core", daemon=True)
+        self._thread.start()
+
+    def _clocks_changed(self) -> None:
+        if hasattr(self, "processor"):
+            self.processor.cycles.hertz = self.soc.rcc.processor_hz
+
+    def _window_changed(self) -> None:
+        if hasattr(self, "_window"):
+            self._window.changed()
+
+    # -- counters ---------------------------------------------------------------------------------------------
+
+    @property
+    def resets(self) -> int:
+        """System resets since power-on."""
+        return self.processor.resets
+
+    @property
+    def gated_accesses(self) -> int:
+        """Accesses to peripherals whose clock was off."""
+        return sum(self.soc.gated_accesses.values())
+
+    # -- the core's thread ------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._cond:
+                self._cond.wait_for(lambda: self._closed or (self._running and not self._wanted))
+                if self._closed:
+                    return
+                self._executing = True
+                self._turns += 1
+                self._cond.notify_all()
+            reason: HaltReason | None = None
+            try:
+                reason = self._execute()
+            except Exception as error:
+                self._failure, reason = error, HaltReason.REQUEST
+            with self._cond:
+                self._executing = False
+                if reason is not None:
+                    self._halt(reason)
+                self._cond.notify_all()
+
+    def _execute(self) -> HaltReason | None:
+        self.processor.cycles.start()
+        if self._step_first:
+            self._step_first = False
+            reason = self.processor.step()
+            if reason is not HaltReason.STEP:
+                return reason
+        try:
+            return self.processor.run(lambda: bool(self._wanted), self._alarm.set, self._sleep)
+        finally:
+            self._alarm.set(None)
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep for board seconds, or until somebody wants the core."""
+        with self._cond:
+            self._cond.wait_for(lambda: bool(self._wanted), self.clock.host_seconds(seconds))
+
+    def _halt(self, reason: HaltReason) -> None:
+        self.processor.cycles.stop()
+        self._running = False
+        self._reason = reason
+        self._cond.notify_all()
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        """Hold the core still between two instructions; between two such pauses it gets on."""
+        with self._cond:
+            self._cond.wait_for(lambda: not self._running or self._turns != self._last_turn or self._closed)
+            self._wanted += 1
+            self._cond.notify_all()
+            try:
+                while self._executing:
+                    self.processor.core.interrupt()
+                    self._cond.wait(0.001)
+                self._last_turn = self._turns
+                self._raise_failure()
+                yield
+            finally:
+                self._wanted -= 1
+                self._cond.notify_all()
+
+    def _raise_failure(self) -> None:
+        """Raise what went wrong in the core's thread: a bug of a model, not of the program on it."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    # -- debug.DebugPort: control -----------------------------------------------------------------------------
+
+    @property
+    def halted(self) -> HaltReason | None:
+        """The reason why the core is halted; None while it runs."""
+        with self._cond:
+            return None if self._running else self._reason
+
+    def halt(self) -> None:
+        """Halt the core and return when it is halted."""
+        with self._paused():
+            if self._running:
+                self._halt(HaltReason.REQUEST)
+
+    def resume(self) -> None:
+        """Let the core run on; returns at once. A breakpoint at PC is stepped over first."""
+        with self._cond:
+            self._raise_failure()
+            if not self._running and not self._closed:
+                core = self.processor.core
+                self._step_first = core.registers.pc in core.breakpoints
+                self._running = True
+                self._cond.notify_all()
+
+    def step(self) -> None:
+        """Execute one instruction and halt; interrupts stay pending meanwhile."""
+        with self._paused():
+            self.processor.cycles.start()
+            self._halt(self.processor.step())
+
+    def wait_halted(self, timeout: float | None) -> HaltReason | None:
+        """Wait until the core is halted, or timeout seconds passed (then None)."""
+        with self._cond:
+            self._cond.wait_for(lambda: not self._running, timeout)
+            return None if self._running else self._reason
+
+    def reset(self, *, halt: bool) -> None:
+        """Reset the MCU (not the flash chip); halt before the first instruction or run."""
+        with self._paused():
+            self.processor.reset()
+            if halt:
+                self._halt(HaltReason.VECTOR_CATCH)
+            else:
+                self._running = True
+
+    # -- debug.DebugPort: state -------------------------------------------------------------------------------
+
+    def read_register(self, name: str) -> int:
+        """Read a core register; KeyError for an unknown name."""
+        with self._paused():
+            return self.processor.registers.read(name)
+
+    def write_register(self, name: str, value: int) -> None:
+        """Write a core register; KeyError for an unknown name."""
+        with self._paused():
+            self.processor.registers.write(name, value)
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Read as the debugger sees memory, peripherals and the SCS included; raises bus.BusError."""
+        with self._paused():
+            return self._window.read(address, size, self.soc.space.read_bytes)
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write as the debugger would; raises bus.BusError."""
+        with self._paused():
+            if self._window.covers(address, len(data)):
+                raise BusError(address)
+            self.processor.core.note_write(address, len(data))
+            self.soc.space.write_bytes(address, data)
+
+    def set_breakpoint(self, address: int) -> None:
+        """Halt before the instruction at address executes; setting it twice is one."""
+        with self._paused():
+            self.processor.core.breakpoints.add(address & ~1)
+
+    def clear_breakpoint(self, address: int) -> None:
+        """Take the breakpoint at address away; unknown ones are ignored."""
+        with self._paused():
+            self.processor.core.breakpoints.discard(address & ~1)
+
+    def set_watchpoint(self, address: int, size: int, access: str) -> None:
+        """Halt after an access ("r", "w" or "rw") to the range, as DWT comparators do."""
+        with self._paused():
+            self.processor.core.watch(address, size, access)
+
+    def clear_watchpoint(self, address: int, size: int, access: str) -> None:
+        """Take the watchpoint away; unknown ones are ignored."""
+        with self._paused():
+            self.processor.core.unwatch(address, size, access)
+
+    # -- life -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop the threads, and the flash chip if it came with the board; a second call does nothing."""
+        with self._cond:
+            if self._closed:
+                return
+        with self._paused():
+            self._closed = True
+            self._running = False
+        self._alarm.close()
+        self._thread.join()
+        if self._owns_flash:
+            self.flash.close()
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
