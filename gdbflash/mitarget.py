@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Iterable, Mapping
 
+from . import coredebug
 from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, PrepareError
 from .mi import MiClient, MiValue, Record
 from .mimemory import MiMemory
@@ -23,15 +23,6 @@ HALT_TIMEOUT = 5.0
 """Seconds for a running core to halt after the interrupt; OpenOCD polls every 0.1 s."""
 GUARD_BELOW = 16
 """Bytes below a return address that GDB reads to unwind the stack there (it looks back for an epilogue)."""
-
-# Armv7-M Architecture Reference Manual (DDI 0403E), C1.6.2, C1.6.5 and B3.2.6; the same in Armv6-M and Armv8-M.
-AIRCR = 0xE000ED0C
-AIRCR_SYSRESETREQ = 0x05FA0004
-DHCSR = 0xE000EDF0
-DHCSR_C_DEBUGEN = 1 << 0
-DHCSR_S_HALT = 1 << 17
-DEMCR = 0xE000EDFC
-DEMCR_VC_CORERESET = 1 << 0
 
 REGISTERS = frozenset(
     [f"r{number}" for number in range(13)]
@@ -226,19 +217,21 @@ class MiTarget:
         """Reset the MCU and leave it halted before its first instruction; raises PrepareError."""
         self._disturb()
         try:
-            if self.profile.reset_halt:
-                self._take(self.profile.reset_halt)
-                if self._core_runs():
-                    for step in self.profile.halt:
-                        with contextlib.suppress(CommandRefused):
-                            self._take((step,))
+            self._take(self.profile.reset_halt)
             if not self.profile.reset_halt or self._core_runs():
-                self._reset_by_core()
+                self._halt_by_server()
+                # It may have run some of its program by now: reset once more, and catch it.
+                with contextlib.suppress(*[MemoryAccessError] if self.profile.reset_halt else []):
+                    coredebug.reset_and_catch(self)
+                if self._core_runs():
+                    self._halt_by_server()
             running = self._core_runs()
+            if not running:
+                self._flush_registers()
         except (CommandRefused, MemoryAccessError) as error:
             raise PrepareError(
-                f"The target could not be reset and halted through the {self.profile.title}: {error.message.rstrip('.')}. "
-                "Check the reset wiring, or connect under reset.",
+                f"The target could not be reset and halted through the {self.profile.title}: "
+                f"{error.message.rstrip('.?')}. Check the reset wiring, or connect under reset.",
                 server=self.profile.name,
             ) from error
         if running:
@@ -248,28 +241,23 @@ class MiTarget:
                 server=self.profile.name,
             )
 
+    def _halt_by_server(self) -> None:
+        for step in self.profile.halt:
+            with contextlib.suppress(CommandRefused):
+                self._take((step,))
+
     def _core_runs(self) -> bool:
         """Say whether the core runs although GDB believes it halted."""
-        self._flush_registers()
-        with contextlib.suppress(MemoryAccessError):
-            dhcsr = int.from_bytes(self.read_memory(DHCSR, 4), "little")
-            if dhcsr & DHCSR_C_DEBUGEN:
-                return not dhcsr & DHCSR_S_HALT
-        # No debug registers to be seen (QEMU): a halted core's PC stays.
-        before = self.read_registers(["pc"])
-        self._flush_registers()
-        return self.read_registers(["pc"]) != before
-
-    def _reset_by_core(self) -> None:
-        """Reset by the core's own registers, caught at the reset vector; needs nothing but memory access."""
-        demcr = int.from_bytes(self.read_memory(DEMCR, 4), "little")
-        self.write_memory(DEMCR, (demcr | DEMCR_VC_CORERESET).to_bytes(4, "little"))
-        with contextlib.suppress(MemoryAccessError):  # the access may be cut off by the reset it causes
-            self.write_memory(AIRCR, AIRCR_SYSRESETREQ.to_bytes(4, "little"))
-        deadline = time.monotonic() + 1.0
-        while self._core_runs() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self.write_memory(DEMCR, (demcr & ~DEMCR_VC_CORERESET).to_bytes(4, "little"))
+        halted = coredebug.halted(self)
+        if halted is not None:
+            return not halted
+        try:  # no debug registers to be seen: a halted core's registers can be read, and its PC stays
+            self._flush_registers()
+            before = self.read_registers(["pc"])
+            self._flush_registers()
+            return self.read_registers(["pc"]) != before
+        except CommandRefused:
+            return True
 
     def reset_and_run(self) -> None:
         """Reset the MCU and leave it running; the target can only be closed afterwards."""
@@ -341,7 +329,7 @@ class MiTarget:
             self.read_registers(["pc", "sp", "lr", "xpsr"])
         except CommandRefused as error:
             raise PrepareError(
-                f"The {self.profile.title} shows no halted Cortex-M core: {error.message.rstrip('.')}. "
+                f"The {self.profile.title} shows no halted Cortex-M core: {error.message.rstrip('.?')}. "
                 "Is the board powered and the probe wired to it?",
                 server=self.profile.name,
             ) from error
