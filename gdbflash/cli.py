@@ -383,15 +383,15 @@ def doctor(settings: Settings, reach: Reach) -> Data:
 @click.pass_obj
 def board(settings: Settings, port: int | None, stlink_port: int | None, image: Path | None, personality: str) -> None:
     """Run a virtual STM32H750 with a W25Q128 for GDB, until it is interrupted."""
-    from .boardcommand import run_board
+    from .boardcommand import BoardOptions, run_board
 
-    run_board(settings.console.plain, port, stlink_port, image, personality)
+    run_board(BoardOptions(port, stlink_port, image, personality), settings.console.plain)
 
 
 @commands.command()
 def gdbinit() -> None:
     """Print the path to `source` inside GDB, alone on its line."""
-    Settings().console.plain(str(Path(__file__).with_name("data") / "gdbinit.py"))
+    Settings().console.plain(str(Path(__file__).with_name("gdbinit.gdb")))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

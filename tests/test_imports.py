@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "gdbflash"
 
-VALUES = {"errors", "ranges", "storage", "findings", "elf", "files", "loader", "image", "plan", "layout", "events"}
+VALUES = {"errors", "options", "ranges", "storage", "findings", "elf", "files", "loader", "image", "plan", "layout", "events"}
 SEAM = {"target"}
 CORE = VALUES | SEAM | {"call", "compare", "devices", "quiesce", "recovery", "session", "flasher", "spec"}
 
@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ranges": set(),
     "events": {"errors"},
     "target": {"errors"},
+    "options": {"ranges"},
     "storage": {"errors"},
     "elf": {"errors"},
     "files": {"errors"},
@@ -30,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": {"errors", "image", "loader", "ranges"},
     "layout": {"errors", "loader", "ranges"},
     "compare": {"errors"},
+    "planned": {"errors", "events", "plan"},
     "quiesce": {"errors", "target"},
     "recovery": {"errors", "plan"},
     "spec": VALUES,
@@ -38,18 +40,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flasher": CORE - {"spec", "flasher"},
     "profiles": {"errors", "target"},
     "endpoint": {"errors"},
+    "coredebug": {"errors"},
     "gdbs": {"errors"},
     "mi": {"errors"},
     "mimemory": {"errors", "mi", "profiles"},
-    "mitarget": {"errors", "mi", "mimemory", "profiles", "target"},
+    "mitarget": {"coredebug", "errors", "mi", "mimemory", "profiles", "target"},
     "miconnect": {"endpoint", "errors", "mi", "mitarget", "profiles"},
     "servers": {"errors", "profiles"},
     "reach": {"endpoint", "errors", "events", "gdbs", "mi", "miconnect", "mitarget", "profiles", "servers"},
     "doctor": CORE | {"__init__", "gdbs"},
     "console": {"errors", "events"},
     "output": {"errors", "image"},
+    "corereset": {"errors", "profiles"},
+    "gdbsession": set(),
+    "ingdb": {"corereset", "errors", "gdbsession", "profiles", "target"},
+    "gdbprogress": {"errors", "events"},
+    "gdboptions": CORE | {"events"},
+    "gdbload": CORE | {"gdboptions", "gdbsession"},
+    "gdbcommands": CORE | {"gdbload", "gdboptions", "gdbprogress", "ingdb", "output", "planned", "profiles"},
+    "gdbregister": {"errors", "gdbcommands", "gdboptions", "options", "plan"},
     "cliopts": CORE | {"console"},
-    "cli": CORE | {"__init__", "boardcommand", "cliopts", "console", "doctor", "output", "reach"},
+    "cli": CORE | {"__init__", "boardcommand", "cliopts", "console", "doctor", "output", "planned", "reach"},
     "__main__": {"cli"},
     "boardcommand": {"board", "errors", "profiles"},
     "board": {"board", "errors"},
@@ -63,7 +74,7 @@ OWNERS: dict[str, set[str]] = {
     "rich": {"console"},
     "rich_click": {"cli", "cliopts"},
     "unicorn": {"board"},
-    "gdb": set(),
+    "gdb": {"gdbcommands", "gdbload", "gdboptions", "gdbregister", "gdbsession", "ingdb"},
 }
 
 

@@ -1,0 +1,252 @@
+"""What the `gdbflash` commands of an open GDB session do.
+
+What belongs here: from words that are read (`gdboptions`) to what is said at the end. How GDB comes to know the
+commands is in `gdbregister`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import gdb
+
+from . import gdbload, ingdb
+from .call import Call
+from .errors import GdbflashError, InputError, Interrupted
+from .events import bytes_in_words
+from .flasher import Flasher
+from .gdboptions import Parameters
+from .gdbprogress import Progress
+from .loader import ExternalLoader, load_loader
+from .options import After, RunOptions, VerifyMode
+from .output import OutputFile
+from .plan import EraseMode, need, plan_erase, plan_write
+from .planned import planned
+from .profiles import PROFILES
+from .ranges import Range
+from .spec import load_images, only, place
+
+_AFTERWARDS = {
+    After.RESTORE: "The session is as it was; what Init did to clocks, pins and the flash controller stays.",
+    After.RESET: "The core is halted at its first instruction; continue starts it.",
+    After.RUN: "The core runs; interrupt stops it.",
+}
+
+
+def say(text: str) -> None:
+    """Write to GDB's terminal at once."""
+    gdb.write(text)
+    gdb.flush()
+
+
+def _defer_interrupts() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _heed_interrupts() -> None:
+    """Allow SIGINT again; one that came meanwhile was for what has ended."""
+    if signal.SIGINT in signal.sigpending():
+        signal.sigwait({signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+class Commands:
+    """What the commands do with the words that they are given."""
+
+    def __init__(self) -> None:
+        self.parameters = Parameters()
+        self.progress = Progress(say, live=os.isatty(1))
+
+    @contextlib.contextmanager
+    def flashing(self, options: RunOptions) -> Iterator[Flasher]:
+        """Take the target and give a flasher; the session is given back at the end, which Ctrl-C does not stop."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(_heed_interrupts)
+            target = ingdb.connect(self.parameters.server.value)
+            stack.callback(self._close, target)
+            flasher = stack.enter_context(Flasher(target, options, self.progress))
+            stack.callback(_defer_interrupts)
+            try:
+                yield flasher
+            except KeyboardInterrupt:
+                raise Interrupted(self.progress.interrupted) from None
+            finally:
+                self.progress.clear()
+        if options.after in _AFTERWARDS and not target.remarks:
+            say(f"{_AFTERWARDS[options.after]}\n")
+
+    def _close(self, target: ingdb.GdbTarget) -> None:
+        target.close()
+        for remark in target.remarks:
+            say(f"warning: {remark}\n")
+
+    def loader(self, words: argparse.Namespace) -> None:
+        """Name the loaders that the other commands use."""
+        if words.files:
+            for path in words.files:
+                found = load_loader(Path(path).expanduser())
+                say(f"{found.storage.name}: {_span(found)}, {bytes_in_words(found.storage.extent)}\n")
+            self.parameters.loader.value = " ".join(
+                _quoted(str(Path(each).expanduser().resolve())) for each in words.files
+            )
+        else:
+            gdb.execute("show gdbflash loader")
+
+    def info(self, words: argparse.Namespace) -> None:
+        """Say what a loader says of itself."""
+        paths = [words.file] if words.file else None
+        for found in self.parameters.loaders(argparse.Namespace(loader=paths)):
+            storage = found.storage
+            groups = ", ".join(f"{each.count} x {bytes_in_words(each.size)}" for each in storage.sectors)
+            functions = ", ".join(f"{name} 0x{address:08X}" for name, address in sorted(found.functions.items()))
+            say(
+                f"{storage.name} ({storage.type_name}), {found.path}\n"
+                f"  storage    {_span(found)}, {bytes_in_words(storage.extent)}\n"
+                f"  sectors    {groups or 'none'}\n"
+                f"  page       {bytes_in_words(storage.page_size)}, erased 0x{storage.erased_value:02X}\n"
+                f"  functions  {functions}\n"
+                f"  linked at  0x{found.link_address:08X}, return trap at 0x{found.return_address:08X}\n"
+            )
+            for finding in found.findings:
+                say(f"  {finding.severity}: {finding.message}\n")
+
+    def write(self, words: argparse.Namespace) -> None:
+        """Erase what is needed, program and verify."""
+        loaders = self.parameters.loaders(words)
+        mode = self.parameters.verify_mode(words.verify)
+        erase = EraseMode(words.erase) if words.erase else None
+        jobs = plan_write(
+            loaders, load_images(words.images).blocks, erase=erase, keep=self.parameters.keeps(words.keep)
+        )
+        if mode is VerifyMode.LOADER:
+            for job in jobs:
+                need(job.loader, "Verify")
+        if words.dry_run:
+            say(f"{planned(jobs).summary}\n")
+            return
+        with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
+            report = flasher.write(jobs, mode)
+        how = "not verified" if mode is VerifyMode.NONE else "verified"
+        say(f"{report.bytes} bytes written and {how}, {report.sectors_erased} sectors erased, {report.calls} calls.\n")
+
+    def read(self, words: argparse.Namespace) -> None:
+        """Read storage into a file, which appears whole or not at all."""
+        loaders = self.parameters.loaders(words)
+        loader, where = place(loaders, words.address, words.size)
+        with OutputFile(Path(words.output).expanduser(), where.address) as file:
+            with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
+                report = flasher.read(loader, where, file.write)
+            file.commit()
+        say(f"{report.bytes} bytes from 0x{where.address:08X} in {words.output}, {report.calls} calls.\n")
+
+    def verify(self, words: argparse.Namespace) -> None:
+        """Compare storage with images."""
+        loaders = self.parameters.loaders(words)
+        jobs = plan_write(loaders, load_images(words.images).blocks, erase=EraseMode.NONE)
+        with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
+            report = flasher.verify(jobs)
+        say(f"{report.bytes} bytes are the same, {report.calls} calls.\n")
+
+    def erase(self, words: argparse.Namespace) -> None:
+        """Erase whole sectors and see that they are blank."""
+        loaders = self.parameters.loaders(words)
+        if words.chip:
+            if words.address is not None:
+                raise InputError("--chip erases everything and takes no ADDRESS and SIZE.")
+            loader = only(loaders)
+            need(loader, "MassErase")
+            sectors = loader.storage.sectors_in(loader.storage.address, loader.storage.extent)
+        else:
+            if words.size is None:
+                raise InputError("Say what to erase: ADDRESS SIZE, or --chip for everything.")
+            loader, where = place(loaders, words.address, words.size)
+            sectors = plan_erase(loader, where)
+        with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
+            report = flasher.erase(loader, sectors, chip=words.chip)
+        say(f"{report.sectors_erased} sectors erased and blank, {report.calls} calls.\n")
+
+    def blank_check(self, words: argparse.Namespace) -> None:
+        """See whether a range, or the whole storage, is erased."""
+        loaders = self.parameters.loaders(words)
+        if words.address is None:
+            loader = only(loaders)
+            where = _span(loader)
+        else:
+            loader, where = place(loaders, words.address, words.size or "all")
+        if loader.storage.is_ram:
+            raise InputError(f"{loader.storage.name} is RAM, which has no blank state.")
+        with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
+            report = flasher.blank_check(loader, where)
+        say(f"{where} is blank, {report.calls} calls.\n")
+
+    def checksum(self, words: argparse.Namespace) -> None:
+        """Compute CRC-32 (zlib's) and byte sum of a range."""
+        loaders = self.parameters.loaders(words)
+        loader, where = place(loaders, words.address, words.size)
+        with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
+            sums = flasher.checksum(loader, where)
+        say(f"{where}  CRC-32 0x{sums.crc32:08X}  byte sum 0x{sums.byte_sum:08X}\n")
+
+    def call(self, words: argparse.Namespace) -> None:
+        """Call one loader function raw."""
+        loader = only(self.parameters.loaders(words))
+        address = need(loader, words.function)
+        if len(words.arguments) > 4:
+            raise InputError("A call takes at most four arguments, r0 to r3.")
+        with self.flashing(self.parameters.run_options(words, (loader,))) as flasher:
+            buffer = flasher.open(loader).layout.buffers[0].address
+            values = tuple(buffer if each is None else each for each in words.arguments)
+            one = Call(words.function, address, values, loader.storage.extent / 65536 + 400)
+            init = words.init and words.function not in ("Init", "DeInit")
+            returned, stack = flasher.call(loader, one, init=init)
+        say(
+            f"{one} returned r0 = 0x{returned.r0:08X} ({returned.r0}), r1 = 0x{returned.r1:08X} "
+            f"in {returned.seconds * 1000:.1f} ms; {stack} bytes of stack used so far.\n"
+        )
+
+    def load(self, words: argparse.Namespace) -> None:
+        """Load a program wherever its parts belong: external memory through the loaders, the rest by GDB's `load`."""
+        path = words.file or gdb.current_progspace().filename
+        if path is None:
+            raise InputError("Say which program: gdbflash load ELF, or give GDB one with the file command.")
+        loaders = self.parameters.loaders(words)
+        program = gdbload.split_program(Path(path).expanduser(), loaders, gdbload.flash_regions())
+        jobs = plan_write(loaders, program.external, keep=self.parameters.keeps(words.keep)) if program.external else ()
+        if jobs:
+            with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
+                flasher.write(jobs, self.parameters.verify_mode(words.verify))
+        gdbload.load_internal(program, say)
+        if program.flash or program.ram:
+            say(f"Start address 0x{program.entry & ~1:08x}, all of {path} compared.\n")
+
+    def status(self, _words: argparse.Namespace) -> None:
+        """Say what GDB is connected to, where the core stands, and which loaders there are."""
+        try:
+            with contextlib.closing(ingdb.connect(self.parameters.server.value)) as target:
+                registers = target.read_registers(("pc", "xpsr"))
+                server = PROFILES[target.capabilities.server].title
+                mode = (
+                    f"in the handler of exception {registers['xpsr'] & 0x1FF}" if registers["xpsr"] & 0x1FF else "ready"
+                )
+            say(f"server   {server}\ncore     halted at 0x{registers['pc']:08X}, {mode}\n")
+        except GdbflashError as error:
+            say(f"target   {error.message}\n")
+        try:
+            for found in self.parameters.loaders(argparse.Namespace(loader=None)):
+                say(f"loader   {found.path}: {found.storage.name} {_span(found)}\n")
+        except GdbflashError as error:
+            say(f"loader   {error.message}\n")
+
+
+def _span(loader: ExternalLoader) -> Range:
+    return Range(loader.storage.address, loader.storage.extent)
+
+
+def _quoted(path: str) -> str:
+    """Quote a path for gdb.string_to_argv."""
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,130 @@
+"""Load a program whose parts lie in internal flash, RAM and external memory.
+
+What belongs here: which part goes which way, in an order in which none breaks another. External memory comes first,
+since its loaders use the RAM; then internal flash, which servers program by code of their own in RAM, at an address
+that they do not tell; RAM last. GDB's own `load` does the parts that are not external.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gdb
+
+from .compare import Comparison
+from .elf import ElfFile, is_elf
+from .errors import ImageFileError, MemoryAccessError, TargetError
+from .files import read_file
+from .gdbsession import run
+from .image import LARGEST_FILE, Block, hex_text, parse_image
+from .loader import ExternalLoader
+from .ranges import Range, joined, without
+
+_PIECE = 1 << 20
+"""Bytes read back at a time."""
+_END_OF_FILE = ":00000001FF"
+
+
+@dataclass(frozen=True)
+class Program:
+    """The parts of a program by the way that they go."""
+
+    name: str
+    entry: int
+    external: tuple[Block, ...]
+    flash: tuple[Block, ...]
+    ram: tuple[Block, ...]
+
+
+def split_program(path: Path, loaders: Sequence[ExternalLoader], flash: Sequence[Range]) -> Program:
+    """Read an ELF file and say which part goes where; flash lists what the server calls flash.
+
+    Raises ImageFileError.
+    """
+    data = read_file(path, LARGEST_FILE, ImageFileError)
+    name = str(path)
+    if not is_elf(data):
+        raise ImageFileError(f"{name} is no ELF file. Use gdbflash write for other images.", path=name)
+    blocks = parse_image(data, name).blocks
+    storages = joined(Range(each.storage.address, each.storage.extent) for each in loaders)
+    internal = without(joined(flash), storages)
+    return Program(
+        name,
+        ElfFile(data, name, ImageFileError).entry,
+        tuple(_within(blocks, storages)),
+        tuple(_within(blocks, internal)),
+        tuple(_within(blocks, without((Range(0, 1 << 32),), (*storages, *internal)))),
+    )
+
+
+def _within(blocks: Sequence[Block], places: Sequence[Range]) -> Iterator[Block]:
+    for block in blocks:
+        for place in places:
+            first, end = max(block.address, place.address), min(block.end, place.end)
+            if first < end:
+                data = memoryview(block.data)[first - block.address : end - block.address]
+                yield Block(first, data, block.source)
+
+
+def flash_regions() -> tuple[Range, ...]:
+    """Ask GDB what the server's memory map calls flash; empty where it has no map."""
+    found = re.findall(r"^\d+ +y +(0x[0-9a-f]+) (0x[0-9a-f]+) .*flash", run("info mem"), re.MULTILINE)
+    return tuple(Range(int(low, 16), int(high, 16) - int(low, 16)) for low, high in found)
+
+
+def load_internal(program: Program, say: Callable[[str], None]) -> None:
+    """Have GDB load what is not external, and compare it; PC is the program's entry afterwards.
+
+    Raises TargetError, Mismatch, MemoryAccessError.
+    """
+    for what, blocks in (("internal flash", program.flash), ("RAM", program.ram)):
+        if blocks:
+            _load(program, blocks, what)
+            for block in blocks:
+                say(f"Loaded {len(block.data)} bytes at 0x{block.address:08X} into {what}.\n")
+    comparison = Comparison()
+    for block in (*program.flash, *program.ram):
+        for offset in range(0, len(block.data), _PIECE):
+            expected = bytes(block.data[offset : offset + _PIECE])
+            comparison.feed(block.address + offset, expected, _read(block.address + offset, len(expected)))
+    comparison.check("The program is not what was loaded", "Check that this is the chip the program is built for.")
+
+
+def _load(program: Program, blocks: Sequence[Block], what: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="gdbflash-") as folder:
+        path = Path(folder) / "part.hex"
+        path.write_text(_hex_file(blocks, program.entry), "ascii")
+        try:
+            run(f"load {path}")
+        except gdb.error as error:
+            raise TargetError(
+                f"GDB could not load the part of {program.name} that goes into {what} ({error}). "
+                "Check the server's messages, and that the part is meant for this chip.",
+                reply=str(error),
+            ) from error
+
+
+def _hex_file(blocks: Sequence[Block], entry: int) -> str:
+    """Write blocks as one Intel HEX file; its start record makes GDB's `load` set PC as the ELF file would."""
+    lines = [
+        line
+        for block in blocks
+        for line in hex_text(block.address, bytes(block.data)).splitlines()
+        if line != _END_OF_FILE
+    ]
+    record = bytes((4, 0, 0, 5)) + (entry & ~1).to_bytes(4, "big")
+    lines += [f":{record.hex().upper()}{-sum(record) & 0xFF:02X}", _END_OF_FILE]
+    return "\n".join(lines) + "\n"
+
+
+def _read(address: int, size: int) -> bytes:
+    try:
+        return bytes(gdb.selected_inferior().read_memory(address, size))
+    except gdb.error as error:
+        raise MemoryAccessError(
+            f"{size} bytes at {address:#010x} cannot be read back ({error}).", address=address, size=size
+        ) from error

@@ -1,0 +1,214 @@
+"""What people may say to `gdbflash` inside GDB: words behind a command, and GDB parameters for what stays.
+
+What belongs here: reading both into the values of `options`. What is said with a command counts more than a
+parameter. Nothing here touches a target.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import gdb
+
+from .errors import InputError
+from .loader import ExternalLoader, load_loader
+from .options import After, Before, CallOptions, RunOptions, VerifyMode
+from .spec import parse_address, parse_number, parse_range
+
+SERVERS = ("auto", "openocd", "stlink", "qemu", "pyocd", "jlink", "st-util", "blackmagic", "board")
+DEFAULT_VERIFY = VerifyMode.READBACK
+"""What `set gdbflash verify on` means."""
+
+
+class Shown(Exception):
+    """The user asked for help, and has it."""
+
+
+class Words(argparse.ArgumentParser):
+    """A parser of a command's words that raises InputError, and ends no process."""
+
+    def __init__(self, command: str, summary: str) -> None:
+        super().__init__(prog=f"gdbflash {command}", description=summary, allow_abbrev=False)
+        self.options: list[str] = []
+        """What may be completed: all that begins with a dash."""
+        self.choices: dict[str, tuple[str, ...]] = {}
+        """What may follow an option."""
+
+    def option(self, *names: str, **settings: Any) -> None:
+        """Add an option."""
+        self.add_argument(*names, **settings)
+        self.options += names
+        for name in names:
+            self.choices[name] = tuple(settings.get("choices", ()))
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError with argparse's message and the usage."""
+        usage = " ".join(self.format_usage().split()).replace("usage:", "Usage:")
+        raise InputError(f"{message[:1].upper()}{message[1:]}. {usage}")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:  # noqa: ARG002 - argparse's signature
+        """End reading after help was shown."""
+        raise Shown
+
+    def reach_options(self) -> None:
+        """Add the options of every command that touches the target."""
+        self.option("-l", "--loader", action="append", metavar="FILE", help="a .stldr; repeat it, one per memory")
+        self.option("--ram", type=parse_range, metavar="START:SIZE", help="RAM to use, where the device is not known")
+        self.option("--before", choices=[each.value for each in Before], help="how the target is taken (default none)")
+        self.option(
+            "--after",
+            choices=[each.value for each in After],
+            help="how the target is left (default restore; after --before reset: reset and halted)",
+        )
+        self.option("--timeout-scale", type=positive, metavar="X", help="multiply every time-out")
+        self.option("--irq", action="store_true", default=None, help="let the loader take interrupts")
+        self.option(
+            "--ignore-init-result", action="store_true", default=None, help="go on although Init did not return 1"
+        )
+
+    def image_arguments(self) -> None:
+        """Add IMAGE[@ADDRESS]..."""
+        self.add_argument("images", nargs="+", metavar="IMAGE[@ADDRESS]", help="bin (needs @ADDRESS), hex, srec or elf")
+
+    def place_arguments(self, *, optional: bool = False) -> None:
+        """Add ADDRESS SIZE, where SIZE may be `all`."""
+        count = "?" if optional else None
+        self.add_argument("address", nargs=count, type=parse_address, metavar="ADDRESS")
+        self.add_argument("size", nargs=count, metavar="SIZE")
+
+
+def positive(text: str) -> float:
+    """Read a factor; raises InputError unless it is above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise InputError(f"{text!r} is no factor above 0 for time-outs.")
+    return value
+
+
+class Parameter(gdb.Parameter):  # type: ignore[misc]
+    """A GDB parameter of ours, checked when it is set."""
+
+    def __init__(
+        self,
+        name: str,
+        value: Any,
+        kind: int,
+        summary: str,
+        choices: tuple[str, ...] = (),
+        check: Callable[[str], object] | None = None,
+    ) -> None:
+        self.set_doc = f"Set {summary}."
+        self.show_doc = f"Show {summary}."
+        self.__doc__ = ""
+        self._check = check
+        self._summary = summary
+        self.title = name
+        super().__init__(f"gdbflash {name}", gdb.COMMAND_DATA, kind, *([choices] if choices else []))
+        self.value = self._good = value
+
+    def get_set_string(self) -> str:
+        """Refuse a value that is none, leaving the old one."""
+        if self._check is not None and self.value:
+            try:
+                self._check(str(self.value))
+            except InputError as error:
+                self.value = self._good
+                raise gdb.GdbError(error.message) from None
+        self._good = self.value
+        return ""
+
+    def get_show_string(self, value: str) -> str:
+        """Say the value in GDB's manner."""
+        return f"gdbflash {self.title} is {value or 'not set'}: {self._summary}."
+
+
+class _Prefix(gdb.Command):  # type: ignore[misc]
+    """`set gdbflash` and `show gdbflash`."""
+
+    def __init__(self, verb: str, summary: str, invoke: Callable[[], None] | None = None) -> None:
+        self.__doc__ = summary
+        self._invoke = invoke
+        super().__init__(f"{verb} gdbflash", gdb.COMMAND_DATA, gdb.COMPLETE_NONE, prefix=True)
+
+    def invoke(self, _argument: str, _from_tty: bool) -> None:
+        """Do what the bare prefix does."""
+        if self._invoke is None:
+            raise gdb.GdbError('"set gdbflash" must be followed by the name of a parameter: help set gdbflash')
+        self._invoke()
+
+
+class Parameters:
+    """The GDB parameters, and what they make of a command's words."""
+
+    def __init__(self) -> None:
+        _Prefix("set", "What gdbflash does where a command does not say it.")
+        _Prefix("show", "What gdbflash does where a command does not say it.", self._show)
+        befores, afters = tuple(each.value for each in Before), ("auto", *(each.value for each in After))
+        verifies = ("on", "off", *(each.value for each in VerifyMode if each is not VerifyMode.NONE))
+        enum, text, switch = gdb.PARAM_ENUM, gdb.PARAM_STRING, gdb.PARAM_BOOLEAN
+        self.loader = Parameter("loader", "", gdb.PARAM_OPTIONAL_FILENAME, "the loader of the external memory")
+        self.server = Parameter("server", "auto", enum, "which GDB server this is", SERVERS)
+        self.before = Parameter("before", "none", enum, "how the target is taken", befores)
+        self.after = Parameter("after", "auto", enum, "how the target is left", afters)
+        self.verify = Parameter("verify", "on", enum, "how what was written is compared", verifies)
+        self.keep = Parameter("keep", True, switch, "whether bytes beside the image are kept")
+        self.ram = Parameter("ram", "", text, "the RAM that loaders may use", check=parse_range)
+        self.irq = Parameter("irq", False, switch, "whether loaders may take interrupts")
+        self.ignore = Parameter("ignore-init-result", False, switch, "whether to go on although Init did not return 1")
+        self.scale = Parameter("timeout-scale", "1", text, "the factor on every time-out", check=positive)
+
+    def _all(self) -> Iterator[Parameter]:
+        for parameter in vars(self).values():
+            if isinstance(parameter, Parameter):
+                yield parameter
+
+    def _show(self) -> None:
+        for parameter in self._all():
+            gdb.execute(f"show gdbflash {parameter.title}")
+
+    def loaders(self, words: argparse.Namespace) -> tuple[ExternalLoader, ...]:
+        """Read the loader files named with the command, else by the parameter; raises InputError, LoaderFileError."""
+        paths = words.loader or gdb.string_to_argv(self.loader.value or "")
+        if not paths:
+            raise InputError("No loader was given. Name the .stldr of your board's memory: gdbflash loader FILE.")
+        return tuple(load_loader(Path(path).expanduser()) for path in paths)
+
+    def run_options(self, words: argparse.Namespace, loaders: tuple[ExternalLoader, ...]) -> RunOptions:
+        """Fill in what the words leave open."""
+        before = Before(words.before or self.before.value)
+        after = words.after or self.after.value
+        if after == "auto":
+            if before is Before.NONE:
+                after = After.RESTORE.value
+            else:
+                after = (After.HALT if any(each.storage.is_ram for each in loaders) else After.RESET).value
+        ram = words.ram or (parse_range(self.ram.value) if self.ram.value else None)
+        calls = CallOptions(
+            ram=ram,
+            irq=bool(self.irq.value if words.irq is None else words.irq),
+            ignore_init_result=bool(
+                self.ignore.value if words.ignore_init_result is None else words.ignore_init_result
+            ),
+            timeout_scale=words.timeout_scale or positive(self.scale.value or "1"),
+        )
+        return RunOptions(before, After(after), calls)
+
+    def verify_mode(self, word: str | None) -> VerifyMode:
+        """Say how to compare what was written."""
+        word = word or str(self.verify.value)
+        return {"on": DEFAULT_VERIFY, "off": VerifyMode.NONE}.get(word) or VerifyMode(word)
+
+    def keeps(self, word: bool | None) -> bool:
+        """Say whether bytes beside the image are kept."""
+        return bool(self.keep.value) if word is None else word
+
+
+def call_argument(text: str) -> int | None:
+    """Read an argument of `call`; None for `buffer`."""
+    return None if text == "buffer" else parse_number(text)

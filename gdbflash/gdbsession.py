@@ -1,0 +1,204 @@
+"""What a GDB user has set up, taken aside while loaders run and given back as it was.
+
+What belongs here: settings, breakpoints, the hook on stops, the selected thread and frame, and what GDB's own memory
+of the last stop needs so that the user steps on from where they were. Core registers and RAM are the flasher's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import gdb
+from gdb.unwinder import Unwinder, register_unwinder
+
+_SETTINGS = (
+    ("pagination", "off"),
+    ("suppress-cli-notifications", "on"),  # GDB 12: else each stop unwinds the stack to print it, for 40 packets
+    ("breakpoint always-inserted", "on"),  # one Z0 and z0 a session instead of one a run
+    ("mem inaccessible-by-default", "off"),  # servers' memory maps leave peripherals and external memory out
+    ("arm force-mode", "thumb"),  # Cortex-M has no other mode: breakpoints are of kind 2 everywhere
+)
+DEEPEST_STACK = 0x10000
+"""Bytes below a loader's initial SP that count as its stack: four times the largest that a layout gives."""
+_UNWOUND = (*(f"r{number}" for number in range(13)), "sp", "lr", "pc", "xpsr")
+
+
+def run(command: str) -> str:
+    """Run a GDB command and return what it printed; raises gdb.error."""
+    return str(gdb.execute(command, to_string=True))
+
+
+class UserSession:
+    """What the user had; made at the start of a command, restored at its end.
+
+    User breakpoints are disabled meanwhile, which neither hits nor counts nor deletes them.
+    """
+
+    def __init__(self) -> None:
+        self._settings = [(name, gdb.parameter(name), wanted) for name, wanted in _SETTINGS if _exists(name)]
+        self._thread = gdb.selected_thread()
+        self._level = _level(gdb.selected_frame())
+        newest = gdb.newest_frame()
+        newest.select()
+        registers = {name: newest.read_register(name) for name in _UNWOUND if _has(newest, name)}
+        self.pc = int(registers["pc"]) & 0xFFFFFFFF
+        self._unwinder: LoaderUnwinder | None = LoaderUnwinder(registers)
+        register_unwinder(None, self._unwinder, replace=True)
+        self._hook = _hook_on_stop()
+        self._breakpoints = [(each, _enable_count(each)) for each in gdb.breakpoints() or () if each.enabled]
+        for each, _ in self._breakpoints:
+            each.enabled = False
+        for name, _, wanted in self._settings:
+            run(f"set {name} {wanted}")
+        if self._hook:
+            _define_hook("")
+
+    def entering(self, stack_pointer: int) -> None:
+        """Learn which stack the functions that are going to run use."""
+        if self._unwinder is not None:
+            self._unwinder.stack = range(stack_pointer - DEEPEST_STACK, stack_pointer + 1)
+
+    @property
+    def is_current(self) -> bool:
+        """Tell whether the program that the user was in is still to be given back."""
+        return self._unwinder is not None
+
+    def gone(self) -> None:
+        """Learn of a reset: there is no program any more to come back to."""
+        self._drop_unwinder()
+
+    def restore(self) -> list[str]:
+        """Give everything back, after registers and memory were; returns what could not be, in sentences."""
+        current = self.is_current
+        lost: list[str] = []
+        self._drop_unwinder()
+        for each, count in self._breakpoints:
+            if not each.is_valid():
+                lost.append("GDB has deleted a watchpoint of the program's scope.")
+                continue
+            each.enabled = True
+            if count:
+                run(f"enable count {count} {each.number}")
+        if self._hook:
+            _define_hook(self._hook)
+        for name, value, _ in self._settings:
+            run(f"set {name} {_as_word(value)}")
+        if current:
+            with contextlib.suppress(gdb.error):  # a thread or frame that is gone cannot be selected
+                self._select()
+        return lost
+
+    def _select(self) -> None:
+        if self._thread is not None and self._thread.is_valid():
+            self._thread.switch()
+        frame = gdb.newest_frame()
+        for _ in range(self._level):
+            older = frame.older()
+            if older is None:
+                break
+            frame = older
+        frame.select()
+
+    def _drop_unwinder(self) -> None:
+        if self._unwinder is not None:
+            gdb.frame_unwinders.remove(self._unwinder)
+            self._unwinder = None
+            gdb.invalidate_cached_frames()
+
+
+class LoaderUnwinder(Unwinder):  # type: ignore[misc]
+    """Say that a loader's function was called by the user's frame.
+
+    GDB deletes a watchpoint on a local variable as soon as it runs the core and no longer finds the variable's frame
+    on the stack; with this it does.
+    """
+
+    def __init__(self, registers: dict[str, Any]) -> None:
+        super().__init__("gdbflash")
+        self._registers = registers
+        self.stack = range(0)
+
+    def __call__(self, pending: Any) -> Any:
+        """Unwind a frame that uses the loader's stack; None for every other."""
+        sp = int(pending.read_register("sp")) & 0xFFFFFFFF
+        pc = int(pending.read_register("pc")) & 0xFFFFFFFF
+        users = (int(self._registers["sp"]) & 0xFFFFFFFF, int(self._registers["pc"]) & 0xFFFFFFFF)
+        if sp not in self.stack or (sp, pc) == users:
+            return None
+        info = pending.create_unwind_info(_FrameId(sp, pc))
+        for name, value in self._registers.items():
+            info.add_saved_register(name, value)
+        return info
+
+
+class _FrameId:
+    """What GDB knows a frame by."""
+
+    def __init__(self, sp: int, pc: int) -> None:
+        self.sp = gdb.Value(sp)
+        self.pc = gdb.Value(pc)
+
+
+@contextlib.contextmanager
+def unasked() -> Iterator[None]:
+    """Have GDB take its questions as answered while the body runs."""
+    confirm = gdb.parameter("confirm")
+    run("set confirm off")
+    try:
+        yield
+    finally:
+        run(f"set confirm {_as_word(confirm)}")
+
+
+def _exists(setting: str) -> bool:
+    try:
+        gdb.parameter(setting)
+    except RuntimeError:  # an older GDB
+        return False
+    return True
+
+
+def _as_word(value: object) -> str:
+    if value is None:
+        return "unlimited"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def _has(frame: Any, register: str) -> bool:
+    try:
+        frame.read_register(register)
+    except (ValueError, gdb.error):
+        return False
+    return True
+
+
+def _level(frame: Any) -> int:
+    level = 0
+    while (frame := frame.newer()) is not None:
+        level += 1
+    return level
+
+
+def _hook_on_stop() -> str:
+    """Read the user's hook-stop, which GDB would run after every call; empty when there is none."""
+    try:
+        text = run("show user hook-stop")
+    except gdb.error:
+        return ""
+    return "\n".join(text.splitlines()[1:]).rstrip() + "\n"
+
+
+def _define_hook(body: str) -> None:
+    with unasked():
+        run(f"define hook-stop\n{body}end")
+
+
+def _enable_count(breakpoint_: Any) -> int:
+    """Read how many hits a breakpoint stays enabled for (`enable count`), which enabling it again would forget."""
+    said = re.search(r"disable after (?:next|additional) (\d+) hit", run(f"info breakpoints {breakpoint_.number}"))
+    return int(said[1]) if said else 0

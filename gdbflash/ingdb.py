@@ -1,0 +1,445 @@
+"""`GdbTarget`: the microcontroller that an open GDB session is connected to.
+
+What belongs here: which of GDB's commands and Python functions a target's operations are, and what comes back. The
+user's side of the session is in `gdbsession`, the commands that people type are in `gdbcommands`. The counts of
+packets in comments are those of the remote serial protocol, seen with `set debug remote 1` in GDB 13 and 18.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import gdb
+
+from . import corereset
+from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, PrepareError, ServerMissing
+from .gdbsession import UserSession, run
+from .profiles import PROFILES, ServerProfile, detect
+from .target import Capabilities, Stop, StopReason
+
+STEP_TIMEOUT = 5.0
+"""Seconds for one instruction; OpenOCD sees the end of it within its poll of 0.1 s."""
+_BX_LR = bytes.fromhex("7047")
+_THUMB = 0x01000000
+_REGISTERS = frozenset(
+    [f"r{number}" for number in range(13)]
+    + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"]
+    + [f"s{number}" for number in range(32)]
+)
+_ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
+
+
+class GdbTarget:
+    """A target behind the server that GDB is connected to; implements `target.Target`.
+
+    It has the user's session in its hands from `connect` until `close`.
+    """
+
+    def __init__(self, profile: ServerProfile, numbers: Mapping[str, int]) -> None:
+        """Take over a halted core; `connect` is the way to make one."""
+        self.profile = profile
+        self.remarks: list[str] = []
+        """What could not be given back as it was, in sentences; complete after `close`."""
+        self._numbers = dict(numbers)
+        self._session = UserSession()
+        self._breakpoint: Any = None
+        self._address = 0
+        self._disturbances = 0
+        self._ran = False
+        self._runs_on = False
+        self._closed = False
+        self._signal = ""
+        gdb.events.stop.connect(self._on_stop)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this debugger and server can do."""
+        return Capabilities(server=self.profile.name, registers=frozenset(self._numbers))
+
+    @property
+    def disturbances(self) -> int:
+        """Count resets and monitor commands since the connection was made."""
+        return self._disturbances
+
+    # Memory
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Read size bytes; raises MemoryAccessError when any of them cannot be read."""
+        if size == 0:
+            return b""
+        try:
+            with _lost_told():
+                return bytes(gdb.selected_inferior().read_memory(address, size))
+        except gdb.error as error:
+            raise MemoryAccessError(
+                f"{size} bytes at {address:#010x} cannot be read ({error}); is the memory there, clocked and powered?",
+                address=address,
+                size=size,
+                reply=str(error),
+            ) from error
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write bytes; raises MemoryAccessError when the server reports that any could not be written.
+
+        Where the server tells of a failed write late, the last word is written twice.
+        """
+        if not data:
+            return
+        if self._breakpoint and address <= self._address + 1 and self._address < address + len(data):
+            self._drop_breakpoint()  # a software breakpoint that the server holds would be overwritten unseen
+        inferior = gdb.selected_inferior()
+        try:
+            with _lost_told():
+                inferior.write_memory(address, data)
+                if self.profile.late_write_errors and len(data) > 4:
+                    inferior.write_memory(address + len(data) - 4, data[-4:])
+        except gdb.error as error:
+            raise MemoryAccessError(
+                f"{len(data)} bytes at {address:#010x} cannot be written ({error}); is it RAM, clocked and powered?",
+                address=address,
+                size=len(data),
+                reply=str(error),
+            ) from error
+
+    # Registers
+
+    def read_registers(self, names: Iterable[str]) -> dict[str, int]:
+        """Read registers by name; raises CommandRefused for a name that is not in capabilities."""
+        numbers = {name: self._number(name) for name in names}
+        if not numbers:
+            return {}
+        wanted = " ".join(map(str, numbers.values()))
+        found = dict(_values(_mi(f"-data-list-register-values --skip-unavailable x {wanted}")))
+        missing = [name for name, number in numbers.items() if number not in found]
+        if missing:
+            raise CommandRefused(
+                f"The server does not give the value of {', '.join(missing)}; is the core halted?",
+                command="read registers",
+                reply="unavailable",
+            )
+        return {name: found[number] & 0xFFFFFFFF for name, number in numbers.items()}
+
+    def write_registers(self, values: Mapping[str, int]) -> None:
+        """Write registers, in the order given; raises CommandRefused for a name that is not in capabilities.
+
+        All in one command: GDB sends a packet for each value that changes, and none for the others.
+        """
+        for name in values:
+            self._number(name)
+        rest = dict(values)
+        if self._ran and self._session.is_current and rest.get("pc") == self._session.pc:
+            self._arrive(self._session.pc)
+        elif "sp" in rest:
+            self._session.entering(rest["sp"])
+        if "control" in rest and "sp" in rest:
+            # CONTROL.SPSEL says which stack pointer `sp` is; GDB's cached sp is another register after a change.
+            control = rest.pop("control")
+            if self.read_registers(["control"])["control"] != control:
+                self._send_registers({"control": control})
+                self.forget_registers()
+        self._send_registers(rest)
+
+    def _send_registers(self, values: Mapping[str, int]) -> None:
+        if values:
+            pairs = " ".join(f"{self._numbers[name]} {value & 0xFFFFFFFF:#x}" for name, value in values.items())
+            _mi(f"-data-write-register-values x {pairs}")
+
+    def _number(self, name: str) -> int:
+        if name not in self._numbers:
+            raise CommandRefused(
+                f"The {self.profile.title} has no register {name}; it has {', '.join(sorted(self._numbers))}.",
+                command=name,
+                reply="no such register",
+            )
+        return self._numbers[name]
+
+    def forget_registers(self) -> None:
+        """Make GDB forget the registers: something changed them behind its back."""
+        try:
+            self.take("maintenance flush register-cache")
+        except CommandRefused:
+            self.take("flushregs")  # its name before GDB 11
+
+    # Running
+
+    def run_until(self, address: int, timeout: float) -> Stop:
+        """Let the core run from PC until it reaches address or timeout seconds passed; it is halted on return.
+
+        Raises KeyboardInterrupt, with the core halted, when the user has pressed Ctrl-C; ConnectionLost as soon as
+        the server is gone; CommandRefused when the core cannot be started.
+        """
+        address &= ~1
+        self._set_breakpoint(address)
+        self._ran = True
+        timed_out = self._go("continue", timeout)
+        pc = self.read_registers(["pc"])["pc"] & ~1
+        if pc == address:
+            return Stop(StopReason.ARRIVED, pc, self._signal)
+        if timed_out:
+            return Stop(StopReason.TIMEOUT, pc, self._signal)
+        if self._signal == "SIGINT":
+            raise KeyboardInterrupt
+        return Stop(StopReason.ELSEWHERE, pc, self._signal)
+
+    def _go(self, command: str, timeout: float) -> bool:
+        """Run a command that lets the core go until it halts; returns whether it took so long that it was halted."""
+        alarm = _Alarm(timeout)
+        self._signal = ""
+        try:
+            with alarm:
+                self.take(command)
+        finally:
+            thread = gdb.selected_thread()
+            if thread is not None and thread.is_running():
+                raise ConnectionLost(
+                    "The core did not halt; the GDB server or the probe hangs: restart it and power-cycle the board."
+                )
+        if gdb.selected_thread() is None:
+            raise _connection_lost("the program exited")
+        return alarm.rang
+
+    def _on_stop(self, event: Any) -> None:
+        self._signal = str(getattr(event, "stop_signal", "SIGTRAP"))
+
+    def _set_breakpoint(self, address: int) -> None:
+        if self._breakpoint is not None and self._address == address:
+            return
+        self._drop_breakpoint()
+        try:
+            with _lost_told():
+                self._breakpoint = gdb.Breakpoint(f"*{address:#x}", internal=True)
+        except gdb.error as error:
+            raise CommandRefused(
+                f"No breakpoint can be set at {address:#010x}: {error}", command="break", reply=str(error)
+            ) from error
+        self._breakpoint.silent = True
+        self._address = address
+
+    def _drop_breakpoint(self) -> None:
+        if self._breakpoint is not None:
+            gone, self._breakpoint = self._breakpoint, None
+            if gone.is_valid():
+                gone.delete()
+
+    def _arrive(self, pc: int) -> None:
+        """Halt at the user's PC by running there, before the registers are put back.
+
+        GDB steps off a breakpoint only where it saw the core stop: with PC merely written, `continue` would hit the
+        user's breakpoint at PC once more. So one instruction, a BX LR on the return word, is stepped.
+        """
+        self._ran = False
+        self._drop_breakpoint()
+        kept = self.read_memory(self._address, len(_BX_LR))
+        try:
+            self.write_memory(self._address, _BX_LR)
+            self._send_registers({"lr": pc | 1, "pc": self._address, "xpsr": _THUMB})
+            self._go("stepi", STEP_TIMEOUT)
+            arrived = self.read_registers(["pc"])["pc"] & ~1
+            if arrived != pc:
+                self.remarks.append(f"A breakpoint at 0x{pc:08X} will be hit once more before the program goes on.")
+        finally:
+            self.write_memory(self._address, kept)
+
+    # Reset, and what only the server can do
+
+    def reset_and_halt(self) -> None:
+        """Reset the MCU and leave it halted before its first instruction; raises PrepareError."""
+        self._disturb()
+        self._session.gone()
+        corereset.reset_and_halt(self, self.profile)
+
+    def reset_and_run(self) -> None:
+        """Reset the MCU. The user's GDB holds the core at its first instruction, where `continue` starts it."""
+        self.reset_and_halt()
+
+    def resume(self) -> None:
+        """Let the core go on from PC, with the user's breakpoints set, as soon as the target is closed."""
+        self._runs_on = True
+
+    def monitor(self, command: str) -> str:
+        """Pass a command to the server and return what it printed; raises CommandRefused."""
+        self._disturb()
+        said = self.take(f"monitor {command}")
+        self.forget_registers()
+        return said
+
+    def _disturb(self) -> None:
+        self._disturbances += 1
+        self._drop_breakpoint()
+
+    def take(self, step: str) -> str:
+        """Run a GDB command and return what it printed; raises CommandRefused, ConnectionLost."""
+        try:
+            with _lost_told():
+                return run(step)
+        except gdb.error as error:
+            raise CommandRefused(f"GDB refused {step}: {error}", command=step, reply=str(error)) from error
+
+    def close(self) -> None:
+        """Give the session back; the core stays as it is. Never raises."""
+        if self._closed:
+            return
+        self._closed = True
+        gdb.events.stop.disconnect(self._on_stop)
+        try:
+            self._drop_breakpoint()
+            self.remarks += self._session.restore()
+            if self._runs_on:
+                self.take("continue &")
+        except (GdbflashError, gdb.error) as error:
+            self.remarks.append(f"The session could not be given back as it was: {error}")
+
+
+class _Alarm:
+    """A time-out on a GDB command: SIGINT to GDB itself, which halts a running core and then raises nothing."""
+
+    def __init__(self, seconds: float) -> None:
+        self.rang = False
+        self._lock = threading.Lock()
+        self._armed = True
+        self._timer = threading.Timer(seconds, self._ring)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:  # not between the question and the signal: it would interrupt what comes next
+            self._armed = False
+        self._timer.cancel()
+
+    def _ring(self) -> None:
+        with self._lock:
+            if self._armed:
+                self.rang = True
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _lost_told() -> Iterator[None]:
+    """Translate what GDB raises when its connection has gone; all else passes."""
+    try:
+        yield
+    except gdb.error as error:
+        if gdb.selected_inferior().pid == 0:
+            raise _connection_lost(str(error)) from error
+        raise
+
+
+def _connection_lost(why: str) -> ConnectionLost:
+    return ConnectionLost(
+        f"The connection to the GDB server was lost ({why}); "
+        "restart the server, check the probe and its cable, and connect again.",
+        reply=why,
+    )
+
+
+def _mi(command: str) -> str:
+    """Run an MI command from GDB's command line: there is none that writes several registers at once."""
+    try:
+        with _lost_told():
+            reply = run(f'interpreter-exec mi "{command}"')
+    except gdb.error as error:
+        raise CommandRefused(f"GDB refused {command}: {error}", command=command, reply=str(error)) from error
+    failed = re.search(r'^\^error,msg="(.*)"', reply, re.MULTILINE)
+    if failed:
+        raise CommandRefused(f"GDB refused {command}: {failed[1]}", command=command, reply=failed[1])
+    return reply
+
+
+def _values(reply: str) -> Iterator[tuple[int, int]]:
+    for number, value in re.findall(r'\{number="(\d+)",value="(0x[0-9a-f]+)"\}', reply):
+        yield int(number), int(value, 16)
+
+
+def register_numbers() -> dict[str, int]:
+    """Look up GDB's numbers of the registers that a target has, by their names in lower case."""
+    listed = _mi("-data-list-register-names").partition("[")[2]
+    numbers: dict[str, int] = {}
+    for number, name in enumerate(re.findall(r'"([^"]*)"', listed)):
+        plain = _ALIASES.get(name.lower(), name.lower())
+        if plain in _REGISTERS:
+            numbers.setdefault(plain, number)
+    return numbers
+
+
+# Connecting: the user has done so already
+
+_known: dict[int, ServerProfile] = {}
+"""The servers told so far, by GDB's number of the connection."""
+
+
+def connect(server: str = "auto") -> GdbTarget:
+    """Take the target that GDB is connected to; server "auto": tell it by asking.
+
+    Raises ServerMissing when there is no connection, PrepareError when there is no halted Cortex-M core behind it.
+    """
+    connection = getattr(gdb.selected_inferior(), "connection", None)
+    if connection is None or not connection.type.endswith("remote") or gdb.selected_inferior().pid == 0:
+        raise ServerMissing(
+            "GDB is not connected to a GDB server. Connect it first, such as with "
+            "`target extended-remote localhost:3333`."
+        )
+    _check_halted()
+    numbers = register_numbers()
+    if not {"pc", "sp", "lr", "xpsr"} <= set(numbers):
+        raise PrepareError("The target that GDB is connected to shows no Cortex-M core (no xPSR).")
+    told = PROFILES[server] if server != "auto" else _known.get(connection.num)
+    return GdbTarget(told or _tell(connection.num), numbers)
+
+
+def _check_halted() -> None:
+    if gdb.parameter("non-stop"):
+        raise PrepareError("GDB is in non-stop mode, in which a loader cannot be waited for: `set non-stop off`.")
+    thread = gdb.selected_thread()
+    if thread is None:
+        raise PrepareError("GDB has no thread selected; choose the one that runs with `thread`.")
+    if thread.is_running():
+        raise PrepareError("The target is running. Stop it first, with Ctrl-C or `interrupt`.")
+
+
+def _tell(connection: int) -> ServerProfile:
+    profile = detect(_Asking())
+    if profile.name == "generic" and _Asking.speaks("hwbreak-feature") and _Asking.speaks("swbreak-feature"):
+        profile = PROFILES["stlink"]  # it tells itself by QNonStop+ too, which GDB does not show
+    _known[connection] = profile
+    return profile
+
+
+class _Asking:
+    """`profiles.Asker` over GDB's open connection.
+
+    The server's qSupported cannot be had again: some reset the connection's state when it is sent twice. What GDB
+    made of it can.
+    """
+
+    @property
+    def supported(self) -> str:
+        """The features that GDB shows, as the server would say them."""
+        features = [f"{name}+" for name in ("multiprocess", "hwbreak", "swbreak") if self.speaks(f"{name}-feature")]
+        limit = re.search(r"limited to (\d+) bytes", run("show remote memory-write-packet-size"))
+        if limit and int(limit[1]) == 0x3FFF:
+            features.append("PacketSize=3fff")
+        return ";".join(features)
+
+    @staticmethod
+    def speaks(packet: str) -> bool:
+        """Say whether GDB found a packet or feature to be supported."""
+        try:
+            return "currently enabled" in run(f"show remote {packet}-packet")
+        except gdb.error:  # an older GDB has another name for it
+            return False
+
+    def ask(self, command: str) -> str:
+        """Pass a monitor command and return all that was said, refusals too; raises ConnectionLost."""
+        try:
+            with _lost_told():
+                return run(f"monitor {command}")
+        except gdb.error as error:
+            return str(error)

@@ -1,0 +1,1 @@
+gdbflash/gdbinit.gdb
