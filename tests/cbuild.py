@@ -22,8 +22,8 @@ COMMON = ("-std=c11", "-g0", "-ffreestanding", "-fno-stack-protector", "-fno-unw
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 ZIG = (sys.executable, "-m", "ziglang")
 COMPILE = {
-    "zig": (*ZIG, "cc", "-target", "thumb-freestanding-eabi", "-mcpu=cortex_m7", "-fno-sanitize=all"),
-    "gcc": ("arm-none-eabi-gcc", "-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=soft"),
+    "zig": (*ZIG, "cc", "-target", "thumb-freestanding-eabi", "-fno-sanitize=all"),
+    "gcc": ("arm-none-eabi-gcc", "-mthumb", "-mfloat-abi=soft"),
 }
 LINK = {
     "zig": (*ZIG, "ld.lld", "-m", "armelf", "-z", "max-page-size=4", "--strip-debug", "--build-id=none"),
@@ -35,7 +35,7 @@ class CompilerFailed(Exception):
     """A loader for the tests could not be built; the text is the compiler's own."""
 
 
-def build(name: str, *defines: str, optimise: str = "-Os", compiler: str = "zig") -> Path:
+def build(name: str, *defines: str, optimise: str = "-Os", compiler: str = "zig", core: str = "cortex-m7") -> Path:
     """Build tests/loaders/NAME.c, or every C file of the directory NAME, with `-D` defines; return the .stldr.
 
     Uses NAME/loader.ld where there is one, else the demo loader's linker script. Built files are kept, keyed by
@@ -45,7 +45,8 @@ def build(name: str, *defines: str, optimise: str = "-Os", compiler: str = "zig"
     sources = sorted(directory.glob("*.c")) if directory.is_dir() else [directory.with_suffix(".c")]
     own_script = directory / "loader.ld"
     script = own_script if own_script.exists() else DEMO / "loader.ld"
-    flags = [*COMPILE[compiler], *COMMON, *WARNINGS, optimise, *(f"-D{define}" for define in defines)]
+    cpu = core.replace("-", "_") if compiler == "zig" else core
+    flags = [*COMPILE[compiler], f"-mcpu={cpu}", *COMMON, *WARNINGS, optimise, *(f"-D{define}" for define in defines)]
     target = CACHE / f"{name}-{_key(flags)}.stldr"
     if not target.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
