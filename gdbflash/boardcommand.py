@@ -5,39 +5,83 @@ What belongs here: putting machine and faces together for `gdbflash board`; the 
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import GdbflashError, InputError, SetupError
+from .errors import InputError, SetupError
 from .profiles import PROFILES
 
 _DEFAULT_PORT = 3333
 """Where the board listens when its personality has no usual port."""
 
 
-def run_board(
-    say: Callable[[str], None], port: int | None, stlink_port: int | None, image: Path | None, personality: str
-) -> None:
+@dataclass(frozen=True)
+class BoardOptions:
+    """What kind of board, and where it listens; port None is the personality's usual one, 0 a free one."""
+
+    port: int | None = None
+    stlink_port: int | None = None
+    image: Path | None = None
+    personality: str = "board"
+
+
+def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
     """Serve until SIGINT, SIGTERM, or the end of a server that is not persistent.
 
     Raises InputError for an unknown personality or unusable flash file, SetupError when a port is taken or the
     extra `board` is not installed.
     """
     try:
+        from .board.clock import Clock
         from .board.machine import Machine
         from .board.personality import PERSONALITIES
         from .board.rsp import RspServer
         from .board.stlinktcp import StlinkServer
-        from .board.w25q import W25q128
+        from .board.w25q import W25Q
     except ModuleNotFoundError as error:
         raise SetupError(
             f"The virtual board needs the package {error.name}. Install it: pip install 'gdbflash[board]'",
             package=error.name,
         ) from error
-    if personality not in PERSONALITIES:
-        raise InputError(f"There is no personality {personality!r}; choose one of {', '.join(PERSONALITIES)}.")
-    chosen = PROFILES[personality].default_port or _DEFAULT_PORT if port is None else port
-    raise GdbflashError(f"{say} {stlink_port} {image} {chosen} {Machine} {RspServer} {StlinkServer} {W25q128}")
-    _ = (signal, threading)
+    personality = PERSONALITIES.get(options.personality)
+    if personality is None:
+        raise InputError(f"There is no personality {options.personality!r}; choose one of {', '.join(PERSONALITIES)}.")
+    port = PROFILES[personality.name].default_port or _DEFAULT_PORT if options.port is None else options.port
+    clock = Clock()
+    with contextlib.ExitStack() as parts:
+        try:
+            flash = W25Q(clock, path=options.image)
+        except OSError as error:
+            raise InputError(f"The flash file {options.image} cannot be used ({error.strerror}).") from error
+        parts.callback(flash.close)
+        machine = parts.enter_context(Machine(flash, clock=clock))
+        places = []
+        try:
+            gdb_face = parts.enter_context(RspServer(machine, port=port, personality=personality))
+            places.append(f"GDB on 127.0.0.1:{gdb_face.port}")
+            if options.stlink_port is not None:
+                stlink_face = parts.enter_context(StlinkServer(machine, options.stlink_port))
+                places.append(f"ST-LINK on 127.0.0.1:{stlink_face.port}")
+        except OSError as error:
+            raise SetupError(
+                f"The board cannot listen ({error.strerror}). Choose another port with --port or --stlink-port; "
+                "0 takes a free one.",
+            ) from error
+        say(f"virtual STM32H750 with {flash.chip.name}: {', '.join(places)}")
+        _wait_for_the_end(gdb_face.wait)
+
+
+def _wait_for_the_end(ended: Callable[[float | None], bool]) -> None:
+    """Return at SIGINT or SIGTERM, or when the server has ended by itself."""
+    told = threading.Event()
+    before = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while not told.is_set() and not ended(0.2):
+            pass
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -90,7 +90,7 @@ class Console:
 
     def plain(self, text: str) -> None:
         """Print a line that scripts may take as it is."""
-        print(text)
+        print(text, flush=True)
 
     def result(self, *, ok: bool, exit_code: int, seconds: float, data: dict[str, JsonValue]) -> None:
         """Emit the last JSON line; nothing for people."""
