@@ -37,6 +37,8 @@ need_venv() {
         "$base" -m venv "$top/.venv" || die "python3 -m venv failed"
     fi
     echo "installing gdbflash[$extras] into .venv"
-    "$python" -m pip install --quiet --disable-pip-version-check -e "$top[$extras]" || die "pip install failed"
+    # What pip and the build say is of interest only when it fails.
+    "$python" -m pip install --disable-pip-version-check -e "$top[$extras]" >"$top/.venv/install.log" 2>&1 ||
+        die "pip install failed: $(tail -n 20 "$top/.venv/install.log")"
     touch "$stamp"
 }
