@@ -15,8 +15,7 @@ _KEY = 0xC5ACCE55
 class Dwt(Registers):
     """DWT without its comparators, which debuggers reach by DebugPort.set_watchpoint.
 
-    A program has to unlock the Cortex-M7's DWT by its LAR before CYCCNT can be started (ARM DDI 0489, 11.3); trace_enabled
-    tells DEMCR.TRCENA.
+    trace_enabled tells DEMCR.TRCENA.
     """
 
     def __init__(self, cycles: CycleCounter, trace_enabled: Callable[[], bool]) -> None:

@@ -33,6 +33,22 @@ IDLE_FIRMWARE = struct.pack("<16I", 0x20020000, _LOOP | 1, *[_TRAP | 1] * 14) + 
 """A vector table; WFI in a loop; and `b .` for all exceptions."""
 
 
+class _CountedQuadspi(Quadspi):
+    """QUADSPI that counts accesses to its registers: what a loader costs in emulation."""
+
+    accesses = 0
+
+    def read(self, offset: int, size: int) -> int:
+        """Read a register or a part of it."""
+        self.accesses += 1
+        return super().read(offset, size)
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """Write a register or a part of it."""
+        self.accesses += 1
+        super().write(offset, size, value)
+
+
 class Machine:
     """The board. It powers up halted at the reset vector."""
 
@@ -59,7 +75,7 @@ class Machine:
         self.processor = Processor(self.soc.space, self.clock, self.soc.rcc.processor_hz, debugger=debugger)
         scs = self.processor.scs
         self.soc.space.attach(Dwt(self.processor.cycles, lambda: bool(scs.demcr & TRCENA)))
-        self.quadspi = Quadspi(self.flash, self.clock, self._window_changed)
+        self.quadspi = _CountedQuadspi(self.flash, self.clock, self._window_changed)
         self.quadspi.interrupt = lambda level: self.processor.set_interrupt(QUADSPI_IRQ, level)
         self.soc.attach_quadspi(self.quadspi)
         self._window = WindowMapping(self.soc.space, self.processor.core, lambda: self.quadspi.window)
@@ -104,6 +120,11 @@ class Machine:
     def gated_accesses(self) -> int:
         """Accesses to peripherals whose clock was off."""
         return sum(self.soc.gated_accesses.values())
+
+    @property
+    def quadspi_accesses(self) -> int:
+        """Accesses to registers of QUADSPI."""
+        return self.quadspi.accesses
 
     # -- the core's thread ------------------------------------------------------------------------------------
 
@@ -241,7 +262,7 @@ class Machine:
         with self._paused():
             if self._window.covers(address, len(data)):
                 raise BusError(address)
-            self.processor.core.note_write(address, len(data))
+            self.processor.core.translation.note_write(address, len(data))
             self.soc.space.write_bytes(address, data)
 
     def set_breakpoint(self, address: int) -> None:

@@ -23,7 +23,7 @@ BLOCK_SHIFT = 10
 
 @dataclass(eq=False)
 class Memory:
-    """A memory with content: size bytes at base, multiples of 4 KiB. content: a writable host buffer, else a new one."""
+    """A memory with content, a writable host buffer: size bytes at base, multiples of 4 KiB."""
 
     name: str
     base: int
@@ -157,7 +157,7 @@ class AddressSpace:
             memory = self.memory_at(address)
             if memory is not None:
                 offset = address - memory.base
-                part = memory.content[offset : offset + min(size, memory.size - offset)]
+                part = bytes(memory.content[offset : offset + min(size, memory.size - offset)])
             else:
                 width = _widest(address, size)
                 part = self.read(address, width).to_bytes(width, "little")

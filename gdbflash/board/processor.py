@@ -2,8 +2,7 @@
 
 What belongs here: exception entry and return, faults and their escalation, sleep, lockup and reset, which are moves of
 registers and memory. Source: ARM DDI 0403E, B1.5.5 (reset) to B1.5.15 (lockup). Two simplifications: lazy saving of
-floating-point registers is done at once (FPCCR.LSPACT is never set), and accesses of exception entry that fail in HardFault
-or NMI lock up without the BFHFNMIGN exemption.
+floating-point registers is done at once (FPCCR.LSPACT is never set), and CCR.BFHFNMIGN is kept but has no effect.
 """
 
 from __future__ import annotations
@@ -25,6 +24,9 @@ LOCKUP_ADDRESS = 0xEFFFFFFE
 _ALIGNED = 1 << 9
 """xPSR bit 9 of a stacked word: SP was moved by 4 to be a multiple of 8 (B1.5.7)."""
 _BASIC, _EXTENDED = 0x20, 0x68
+
+_TO_HANDLER, _TO_MSP, _TO_PSP = 0xFFFFFFF1, 0xFFFFFFF9, 0xFFFFFFFD
+"""EXC_RETURN for a frame without floating-point registers (table B1-8)."""
 
 _USAGE = {
     Cause.UNDEFINED: Cfsr.UNDEFINSTR,
@@ -49,7 +51,7 @@ class Processor:
         self.cycles = CycleCounter(clock, hertz)
         self.systick = SysTick(self.cycles)
         self.scs = SystemControlSpace(self.exceptions, self.systick, self)
-        self.core.exception_pending = self._anything_pending
+        self.core.translation.exception_pending = self._anything_pending
         self.on_reset: Callable[[], None] = lambda: None
         self.on_idle: Callable[[], None] = lambda: None
         """Called now and then while the core sleeps, so that peripherals see time pass."""
@@ -69,12 +71,11 @@ class Processor:
 
     def configuration_changed(self) -> None:
         """Let CCR and CPACR act on instructions; translated ones do not know of the change."""
-        core, ccr = self.core, self.exceptions.ccr
+        code, ccr = self.core.translation, self.exceptions.ccr
         wanted = (bool(ccr & Ccr.DIV_0_TRP), bool(ccr & Ccr.UNALIGN_TRP), self.scs.cpacr >> 20 & 3 != 0)
-        if wanted != (core.divide_trap, core.unaligned_trap, core.float_enabled):
-            core.divide_trap, core.unaligned_trap, core.float_enabled = wanted
-            core.flush()
-            core.recheck = True
+        if wanted != (code.divide_trap, code.unaligned_trap, code.float_enabled):
+            code.divide_trap, code.unaligned_trap, code.float_enabled = wanted
+            self.code_cache_invalidated()
 
     def reset_requested(self) -> None:
         """Reset as soon as the current instruction is done."""
@@ -83,7 +84,7 @@ class Processor:
 
     def code_cache_invalidated(self) -> None:
         """Translate again."""
-        self.core.flush()
+        self.core.translation.flush()
         self.core.recheck = True
 
     def current_exception(self) -> int:
@@ -203,7 +204,7 @@ class Processor:
         if cause is Cause.BKPT:
             return HaltReason.BREAKPOINT if self.debugger else self._monitor()
         if cause in (Cause.SLEEP_INTERRUPT, Cause.SLEEP_EVENT):
-            # An exception that pends sets no event here (SEVONPEND is not modelled): WFE is a WFI that may fall through.
+            # SEV and SEVONPEND set no event here: WFE is a WFI that falls through after an exception.
             self._sleeping = cause is Cause.SLEEP_INTERRUPT or not self.event
             self.event = False
             return None
@@ -265,10 +266,7 @@ class Processor:
         registers = self.registers
         xpsr, control = registers.xpsr, registers.control
         handler = bool(xpsr & IPSR)
-        if not handler and control & SPSEL:
-            kind = 0xFFFFFFFD
-        else:
-            kind = 0xFFFFFFF1 if handler else 0xFFFFFFF9
+        kind = _TO_HANDLER if handler else _TO_PSP if control & SPSEL else _TO_MSP
         if control & FPCA:
             kind &= ~0x10
         stacked = self._push(xpsr, extended=bool(control & FPCA))
@@ -341,7 +339,7 @@ class Processor:
         if memory is None or not memory.writable or address + size > memory.end:
             return False
         struct.pack_into(f"<{len(words)}I", memory.content, address - memory.base, *words)
-        self.core.note_write(address, size)
+        self.core.translation.note_write(address, size)
         return True
 
     # -- return -----------------------------------------------------------------------------------------------

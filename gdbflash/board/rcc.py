@@ -1,7 +1,7 @@
 """Reset and Clock Control of the STM32H7 (RM0433 revision 7, chapter 8).
 
-What belongs here: oscillators and PLLs that become ready at once, clock switches that follow, the processor's clock that
-results, and which peripherals are clocked or held in reset.
+What belongs here: oscillators and PLLs that become ready at once, clock switches that follow, the
+processor's clock that results, and which peripherals are clocked or held in reset.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _RESET = {
     0xDC: 0x00000000,
 }
 _FLAGS_POWER_ON, _FLAGS_SOFTWARE = 0x00FE0000, 0x01420000
-"""RCC_RSR: brown-out, power-on, pin, domain and CPU flags; software reset, which also pulls the pin and resets the CPU."""
+"""RCC_RSR: brown-out, power-on, pin, domain and CPU flags; software reset, which pulls the pin too."""
 _D1CPRE = {8: 2, 9: 4, 10: 8, 11: 16, 12: 64, 13: 128, 14: 256, 15: 512}
 
 

@@ -264,9 +264,8 @@ class SystemControlSpace:
         if offset == _MPU_RNR:
             self._region = value & 0xF
         elif _MPU_RBAR <= offset < 0xDBC:
-            rbar, rasr = self._regions[self._region]
             if offset - _MPU_RBAR & 4:
-                self._regions[self._region] = (rbar, value)
+                self._regions[self._region] = (self._regions[self._region][0], value)
             else:
                 if value & 0x10:  # VALID
                     self._region = value & 0xF

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from gdbflash.board.bus import Peripheral
 from gdbflash.board.gpio import Gpio
@@ -128,7 +129,7 @@ class FlashInterface(Registers):
     """
 
     _KEYR1, _OPTKEYR, _CR1, _SR1, _CCR1, _OPTCR = 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18
-    _KEYS = {_KEYR1: (0x45670123, 0xCDEF89AB), _OPTKEYR: (0x08192A3B, 0x4C5D6E7F)}
+    _KEYS: ClassVar = {_KEYR1: (0x45670123, 0xCDEF89AB), _OPTKEYR: (0x08192A3B, 0x4C5D6E7F)}
     _PGSERR1 = 1 << 18
 
     def __init__(self) -> None:
