@@ -45,7 +45,9 @@ class UserSession:
         newest.select()
         registers = {name: newest.read_register(name) for name in _UNWOUND if _has(newest, name)}
         self.pc = int(registers["pc"]) & 0xFFFFFFFF
-        self._unwinder: LoaderUnwinder | None = LoaderUnwinder(registers)
+        self.is_current = True
+        """Whether the program that the user was in is still to be given back."""
+        self._unwinder = LoaderUnwinder(registers)
         register_unwinder(None, self._unwinder, replace=True)
         self._hook = _hook_on_stop()
         self._breakpoints = [(each, _enable_count(each)) for each in gdb.breakpoints() or () if each.enabled]
@@ -58,23 +60,18 @@ class UserSession:
 
     def entering(self, stack_pointer: int) -> None:
         """Learn which stack the functions that are going to run use."""
-        if self._unwinder is not None:
-            self._unwinder.stack = range(stack_pointer - DEEPEST_STACK, stack_pointer + 1)
+        self._unwinder.stack = range(stack_pointer - DEEPEST_STACK, stack_pointer + 1)
 
     @property
-    def is_current(self) -> bool:
-        """Tell whether the program that the user was in is still to be given back."""
-        return self._unwinder is not None
-
-    def gone(self) -> None:
-        """Learn of a reset: there is no program any more to come back to."""
-        self._drop_unwinder()
+    def stack(self) -> range:
+        """Where loaders' frames are."""
+        return self._unwinder.stack
 
     def restore(self) -> list[str]:
         """Give everything back, after registers and memory were; returns what could not be, in sentences."""
-        current = self.is_current
         lost: list[str] = []
-        self._drop_unwinder()
+        gdb.frame_unwinders.remove(self._unwinder)
+        gdb.invalidate_cached_frames()
         for each, count in self._breakpoints:
             if not each.is_valid():
                 lost.append("GDB has deleted a watchpoint of the program's scope.")
@@ -86,7 +83,7 @@ class UserSession:
             _define_hook(self._hook)
         for name, value, _ in self._settings:
             run(f"set {name} {_as_word(value)}")
-        if current:
+        if self.is_current:
             with contextlib.suppress(gdb.error):  # a thread or frame that is gone cannot be selected
                 self._select()
         return lost
@@ -102,18 +99,13 @@ class UserSession:
             frame = older
         frame.select()
 
-    def _drop_unwinder(self) -> None:
-        if self._unwinder is not None:
-            gdb.frame_unwinders.remove(self._unwinder)
-            self._unwinder = None
-            gdb.invalidate_cached_frames()
-
 
 class LoaderUnwinder(Unwinder):  # type: ignore[misc]
     """Say that a loader's function was called by the user's frame.
 
     GDB deletes a watchpoint on a local variable as soon as it runs the core and no longer finds the variable's frame
-    on the stack; with this it does.
+    on the stack; with this it does. And it reads no code to find out how a loader's frame is built, which would take
+    17 packets for each register written.
     """
 
     def __init__(self, registers: dict[str, Any]) -> None:
@@ -128,7 +120,8 @@ class LoaderUnwinder(Unwinder):  # type: ignore[misc]
         users = (int(self._registers["sp"]) & 0xFFFFFFFF, int(self._registers["pc"]) & 0xFFFFFFFF)
         if sp not in self.stack or (sp, pc) == users:
             return None
-        info = pending.create_unwind_info(_FrameId(sp, pc))
+        # One frame for all of the loader's: GDB stays in it whatever register is written.
+        info = pending.create_unwind_info(_FrameId(self.stack.stop, 0))
         for name, value in self._registers.items():
             info.add_saved_register(name, value)
         return info

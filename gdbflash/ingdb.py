@@ -32,6 +32,7 @@ _REGISTERS = frozenset(
     + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"]
     + [f"s{number}" for number in range(32)]
 )
+_STACK_POINTERS = frozenset({"sp", "msp", "psp"})
 _ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
 
 
@@ -41,12 +42,12 @@ class GdbTarget:
     It has the user's session in its hands from `connect` until `close`.
     """
 
-    def __init__(self, profile: ServerProfile, numbers: Mapping[str, int]) -> None:
+    def __init__(self, profile: ServerProfile, spellings: Mapping[str, str]) -> None:
         """Take over a halted core; `connect` is the way to make one."""
         self.profile = profile
         self.remarks: list[str] = []
         """What could not be given back as it was, in sentences; complete after `close`."""
-        self._numbers = dict(numbers)
+        self._spellings = dict(spellings)
         self._session = UserSession()
         self._breakpoint: Any = None
         self._address = 0
@@ -60,7 +61,7 @@ class GdbTarget:
     @property
     def capabilities(self) -> Capabilities:
         """What this debugger and server can do."""
-        return Capabilities(server=self.profile.name, registers=frozenset(self._numbers))
+        return Capabilities(server=self.profile.name, registers=frozenset(self._spellings))
 
     @property
     def disturbances(self) -> int:
@@ -111,27 +112,25 @@ class GdbTarget:
 
     def read_registers(self, names: Iterable[str]) -> dict[str, int]:
         """Read registers by name; raises CommandRefused for a name that is not in capabilities."""
-        numbers = {name: self._number(name) for name in names}
-        if not numbers:
-            return {}
-        wanted = " ".join(map(str, numbers.values()))
-        found = dict(_values(_mi(f"-data-list-register-values --skip-unavailable x {wanted}")))
-        missing = [name for name, number in numbers.items() if number not in found]
-        if missing:
-            raise CommandRefused(
-                f"The server does not give the value of {', '.join(missing)}; is the core halted?",
-                command="read registers",
-                reply="unavailable",
-            )
-        return {name: found[number] & 0xFFFFFFFF for name, number in numbers.items()}
+        values: dict[str, int] = {}
+        for name in names:
+            shown = self._evaluate(f"${self._spelling(name)}").format_string(format="x")
+            if not shown.startswith("0x"):
+                raise CommandRefused(
+                    f"The server does not give the value of {name} ({shown}); is the core halted?",
+                    command=name,
+                    reply=shown,
+                )
+            values[name] = int(shown, 16) & 0xFFFFFFFF
+        return values
 
     def write_registers(self, values: Mapping[str, int]) -> None:
         """Write registers, in the order given; raises CommandRefused for a name that is not in capabilities.
 
-        All in one command: GDB sends a packet for each value that changes, and none for the others.
+        Only those that change: each costs two packets, since GDB reads all registers again after it wrote one.
         """
         for name in values:
-            self._number(name)
+            self._spelling(name)
         rest = dict(values)
         if self._ran and self._session.is_current and rest.get("pc") == self._session.pc:
             self._arrive(self._session.pc)
@@ -139,25 +138,46 @@ class GdbTarget:
             self._session.entering(rest["sp"])
         if "control" in rest and "sp" in rest:
             # CONTROL.SPSEL says which stack pointer `sp` is; GDB's cached sp is another register after a change.
-            control = rest.pop("control")
-            if self.read_registers(["control"])["control"] != control:
-                self._send_registers({"control": control})
-                self.forget_registers()
+            self._send_registers({"control": rest.pop("control")})
+            self.forget_registers()
         self._send_registers(rest)
 
     def _send_registers(self, values: Mapping[str, int]) -> None:
-        if values:
-            pairs = " ".join(f"{self._numbers[name]} {value & 0xFFFFFFFF:#x}" for name, value in values.items())
-            _mi(f"-data-write-register-values x {pairs}")
+        old = self.read_registers(values)
+        leaving = "sp" in values and values["sp"] not in self._session.stack
+        # After each, GDB looks for the frame it was in, which is cheap only on the loader's stack: there first, and
+        # away from it last.
+        for name in sorted(values, key=lambda name: (name in _STACK_POINTERS) == leaving):
+            if values[name] & 0xFFFFFFFF != old[name]:
+                self._assign(self._spelling(name), values[name] & 0xFFFFFFFF)
+                if name in _STACK_POINTERS:
+                    gdb.newest_frame().select()
 
-    def _number(self, name: str) -> int:
-        if name not in self._numbers:
+    def _assign(self, register: str, value: int) -> None:
+        kind = self._evaluate(f"${register}").type
+        if kind.code != gdb.TYPE_CODE_FLT:
+            self._evaluate(f"${register} = {value:#x}")
+            return
+        # A number would be converted; the bits are meant.
+        gdb.set_convenience_variable("gdbflash", gdb.Value(value.to_bytes(4, "little"), kind))
+        self._evaluate(f"${register} = $gdbflash")
+        gdb.set_convenience_variable("gdbflash", None)
+
+    def _evaluate(self, expression: str) -> Any:
+        try:
+            with _lost_told():
+                return gdb.parse_and_eval(expression)
+        except gdb.error as error:
+            raise CommandRefused(f"GDB refused {expression}: {error}", command=expression, reply=str(error)) from error
+
+    def _spelling(self, name: str) -> str:
+        if name not in self._spellings:
             raise CommandRefused(
-                f"The {self.profile.title} has no register {name}; it has {', '.join(sorted(self._numbers))}.",
+                f"The {self.profile.title} has no register {name}; it has {', '.join(sorted(self._spellings))}.",
                 command=name,
                 reply="no such register",
             )
-        return self._numbers[name]
+        return self._spellings[name]
 
     def forget_registers(self) -> None:
         """Make GDB forget the registers: something changed them behind its back."""
@@ -251,7 +271,7 @@ class GdbTarget:
     def reset_and_halt(self) -> None:
         """Reset the MCU and leave it halted before its first instruction; raises PrepareError."""
         self._disturb()
-        self._session.gone()
+        self._session.is_current = False  # there is no program any more to come back to
         corereset.reset_and_halt(self, self.profile)
 
     def reset_and_run(self) -> None:
@@ -340,33 +360,14 @@ def _connection_lost(why: str) -> ConnectionLost:
     )
 
 
-def _mi(command: str) -> str:
-    """Run an MI command from GDB's command line: there is none that writes several registers at once."""
-    try:
-        with _lost_told():
-            reply = run(f'interpreter-exec mi "{command}"')
-    except gdb.error as error:
-        raise CommandRefused(f"GDB refused {command}: {error}", command=command, reply=str(error)) from error
-    failed = re.search(r'^\^error,msg="(.*)"', reply, re.MULTILINE)
-    if failed:
-        raise CommandRefused(f"GDB refused {command}: {failed[1]}", command=command, reply=failed[1])
-    return reply
-
-
-def _values(reply: str) -> Iterator[tuple[int, int]]:
-    for number, value in re.findall(r'\{number="(\d+)",value="(0x[0-9a-f]+)"\}', reply):
-        yield int(number), int(value, 16)
-
-
-def register_numbers() -> dict[str, int]:
-    """Look up GDB's numbers of the registers that a target has, by their names in lower case."""
-    listed = _mi("-data-list-register-names").partition("[")[2]
-    numbers: dict[str, int] = {}
-    for number, name in enumerate(re.findall(r'"([^"]*)"', listed)):
-        plain = _ALIASES.get(name.lower(), name.lower())
+def register_spellings() -> dict[str, str]:
+    """Look up how GDB spells the registers that the target has, by their names in lower case."""
+    spellings: dict[str, str] = {}
+    for register in gdb.selected_frame().architecture().registers():
+        plain = _ALIASES.get(register.name.lower(), register.name.lower())
         if plain in _REGISTERS:
-            numbers.setdefault(plain, number)
-    return numbers
+            spellings.setdefault(plain, register.name)
+    return spellings
 
 
 # Connecting: the user has done so already
@@ -387,11 +388,11 @@ def connect(server: str = "auto") -> GdbTarget:
             "`target extended-remote localhost:3333`."
         )
     _check_halted()
-    numbers = register_numbers()
-    if not {"pc", "sp", "lr", "xpsr"} <= set(numbers):
+    spellings = register_spellings()
+    if not {"pc", "sp", "lr", "xpsr"} <= set(spellings):
         raise PrepareError("The target that GDB is connected to shows no Cortex-M core (no xPSR).")
     told = PROFILES[server] if server != "auto" else _known.get(connection.num)
-    return GdbTarget(told or _tell(connection.num), numbers)
+    return GdbTarget(told or _tell(connection.num), spellings)
 
 
 def _check_halted() -> None:
