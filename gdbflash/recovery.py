@@ -67,7 +67,8 @@ def save(identity: Identity, kept: Content) -> Path:
         "stretches": [[address, len(data)] for address, data in kept.pieces],
         "sha256": digest.hexdigest(),
     }
-    partial = path.with_suffix(f".{os.getpid()}.part")
+    # One name, so that what a killed run left is written over by the next.
+    partial = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
