@@ -112,13 +112,20 @@ class Console:
 
 def _progress_bar(terminal: Terminal) -> Progress:
     # Imported when the first bar is shown: it takes longer than most commands without one.
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+
+    class Rate(ProgressColumn):
+        """Bytes a second in the units of everything else here; rich's own column counts in thousands."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{bytes_in_words(int(speed))}/s" if speed else "")
 
     return Progress(
         TextColumn("{task.description:8}"),
         BarColumn(),
         DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        Rate(),
         TimeRemainingColumn(),
         console=terminal,
         transient=True,
