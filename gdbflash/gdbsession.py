@@ -23,7 +23,8 @@ _SETTINGS = (
 )
 DEEPEST_STACK = 0x10000
 """Bytes below a loader's initial SP that count as its stack: four times the largest that a layout gives."""
-_UNWOUND = (*(f"r{number}" for number in range(13)), "sp", "lr", "pc", "xpsr")
+_UNWOUND = (*(f"r{number}" for number in range(13)), "sp", "lr", "pc", "xpsr", "msp", "psp")
+"""What GDB needs of a frame to unwind the next one; xPSR, MSP and PSP for those of exceptions (arm-tdep.c)."""
 
 
 def run(command: str) -> str:

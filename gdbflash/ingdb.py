@@ -150,8 +150,7 @@ class GdbTarget:
         for name in sorted(values, key=lambda name: (name in _STACK_POINTERS) == leaving):
             if values[name] & 0xFFFFFFFF != old[name]:
                 self._assign(self._spelling(name), values[name] & 0xFFFFFFFF)
-                if name in _STACK_POINTERS:
-                    gdb.newest_frame().select()
+                gdb.newest_frame().select()  # not the user's, which GDB finds again below the loader's
 
     def _assign(self, register: str, value: int) -> None:
         kind = self._evaluate(f"${register}").type
