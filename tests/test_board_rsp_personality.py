@@ -125,6 +125,18 @@ def test_only_all_stop_is_granted(personality: Personality) -> None:
         assert client.ask(b"QNonStop:1") == b"E03"
 
 
+def test_g_may_carry_the_floating_point_registers_as_pairs() -> None:
+    board = RamBoard()
+    board.registers["s0"], board.registers["s1"] = 0x11223344, 0x55667788
+    with playing(JLINK, board) as client:
+        values = bytes.fromhex(client.ask(b"g").decode())
+        assert len(values) == (17 + 6 + 1) * 4 + 16 * 8
+        assert values[92:100] == b"\x44\x33\x22\x11\x88\x77\x66\x55"
+        before, board.registers = board.registers, dict.fromkeys(board.registers, 0)
+        assert client.ask(b"G" + values.hex().encode()) == b"OK"
+        assert board.registers == before
+
+
 def test_st_util_describes_and_sends_registers_in_its_own_way() -> None:
     with playing(ST_UTIL) as client:
         registers = {reg.get("name"): reg for reg in document(client, b"features:read:target.xml").iter("reg")}

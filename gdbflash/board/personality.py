@@ -113,6 +113,9 @@ BOARD = Personality(
     name="board",
     packet_size=0x4000,
     features=("QStartNoAckMode+", "qXfer:features:read+", "swbreak+", "hwbreak+", "vContSupported+", "binary-upload+"),
+    # The core's and the system's; GDB asks for the others when somebody wants to see them. Reading 32 more at
+    # every stop would be most of what a short call costs.
+    registers_in_g=23,
     binary_read=True,
     monitor=(
         *_RESETS,
