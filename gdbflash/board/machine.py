@@ -21,7 +21,7 @@ from gdbflash.board.dwt import Dwt
 from gdbflash.board.processor import Processor
 from gdbflash.board.quadspi import Quadspi
 from gdbflash.board.scs import TRCENA
-from gdbflash.board.soc import FLASH_BASE, Soc
+from gdbflash.board.soc import FLASH_BASE, FLASH_SECTOR, Soc
 from gdbflash.board.w25q import W25Q
 from gdbflash.board.window import WindowMapping
 
@@ -167,6 +167,7 @@ class Machine:
 
     def _halt(self, reason: HaltReason) -> None:
         self.processor.cycles.stop()
+        self.processor.enter_debug()
         self._running = False
         self._reason = reason
         self._cond.notify_all()
@@ -264,6 +265,27 @@ class Machine:
                 raise BusError(address)
             self.processor.core.translation.note_write(address, len(data))
             self.soc.space.write_bytes(address, data)
+
+    def erase_flash(self, address: int, size: int) -> None:
+        """Erase whole sectors of internal flash, as a probe's flash algorithm does; raises bus.BusError."""
+        if address % FLASH_SECTOR or size % FLASH_SECTOR:
+            raise BusError(address)
+        self._change_flash(address, b"\xff" * size)
+
+    def program_flash(self, address: int, data: bytes) -> None:
+        """Program erased bytes of internal flash; raises bus.BusError where they are not (4.3.9: ECC forbids it)."""
+        if self.read_memory(address, len(data)).strip(b"\xff"):
+            raise BusError(address)
+        self._change_flash(address, data)
+
+    def _change_flash(self, address: int, data: bytes) -> None:
+        flash = self.soc.flash
+        offset = address - flash.base
+        if offset < 0 or offset + len(data) > flash.size:
+            raise BusError(address)
+        with self._paused():
+            self.processor.core.translation.note_write(address, len(data))
+            flash.content[offset : offset + len(data)] = data
 
     def set_breakpoint(self, address: int) -> None:
         """Halt before the instruction at address executes; setting it twice is one."""

@@ -59,6 +59,8 @@ class Personality:
     registers_in_g: int | None = None
     """How many registers a g packet carries; None: all."""
     memory_map: tuple[Region, ...] = ()
+    flash_work_area: Region | None = None
+    """RAM that programming internal flash overwrites; None: the flash algorithm's RAM is saved and restored."""
     no_ack: bool = True
     vcont: bool = True
     binary_write: bool = True
@@ -112,7 +114,24 @@ _RESUME = MonitorCommand("resume", Action.RESUME)
 BOARD = Personality(
     name="board",
     packet_size=0x4000,
-    features=("QStartNoAckMode+", "qXfer:features:read+", "swbreak+", "hwbreak+", "vContSupported+", "binary-upload+"),
+    features=(
+        "QStartNoAckMode+",
+        "qXfer:features:read+",
+        "qXfer:memory-map:read+",
+        "swbreak+",
+        "hwbreak+",
+        "vContSupported+",
+        "binary-upload+",
+    ),
+    memory_map=(
+        *targetxml.RAM,
+        targetxml.FLASH,
+        targetxml.SYSTEM_MEMORY,
+        targetxml.EXTERNAL_WINDOW,
+        *targetxml.REGISTER_SPACE,
+    ),
+    # Where OpenOCD's target/stm32h7x.cfg has its work area, and of what order its size is.
+    flash_work_area=Region("ram", 0x20000000, 0x8000),
     # The core's and the system's; GDB asks for the others when somebody wants to see them. Reading 32 more at
     # every stop would be most of what a short call costs.
     registers_in_g=23,
@@ -132,7 +151,7 @@ BOARD = Personality(
     monitor_unknown_text='unknown command "{line}"; "monitor help" lists the commands\n',
 )
 
-# The external window at 0x90000000 is in none of these maps: with them GDB refuses it until told otherwise
+# The external window at 0x90000000 is in none of these maps of the field: with them GDB refuses it until told otherwise
 # (set mem inaccessible-by-default off).
 _FULL_MAP = (*targetxml.RAM, targetxml.FLASH, targetxml.SYSTEM_MEMORY, *targetxml.REGISTER_SPACE)
 _MEMORIES_ONLY = (*targetxml.RAM, targetxml.FLASH)

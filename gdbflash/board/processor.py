@@ -69,6 +69,10 @@ class Processor:
         if self.exceptions.pending:
             self.core.recheck = True
 
+    def timer_changed(self) -> None:
+        """Set the alarm anew before the next instruction."""
+        self.core.recheck = True
+
     def configuration_changed(self) -> None:
         """Let CCR and CPACR act on instructions; translated ones do not know of the change."""
         code, ccr = self.core.translation, self.exceptions.ccr
@@ -155,6 +159,10 @@ class Processor:
             self.reset()
         self._sleeping = False
         return reason or HaltReason.STEP
+
+    def enter_debug(self) -> None:
+        """End WFI and WFE: entry to Debug state is one of the events that they wait for (B1.5.18, B1.5.19)."""
+        self._sleeping = False
 
     def _sleep_limit(self) -> float:
         tick = self.systick.next_tick()

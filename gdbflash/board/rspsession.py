@@ -27,6 +27,7 @@ from gdbflash.board.rspdata import (
     split,
     unhex,
 )
+from gdbflash.board.rspflash import FlashPackets
 from gdbflash.board.rsplink import Link, LinkClosed, Signal, escape
 from gdbflash.board.softbreak import Breakpoints
 from gdbflash.board.targetxml import memory_map_xml, target_xml
@@ -61,6 +62,7 @@ class Session:
         self._client_takes: frozenset[str] = frozenset()
         self.extended = False
         self._data = DataAccess(port, self._breakpoints, personality)
+        self._flash = FlashPackets(port, personality)
         self._documents = {
             b"features:target.xml": target_xml(personality.registers).encode(),
             b"memory-map:": memory_map_xml(personality.memory_map).encode(),
@@ -239,6 +241,8 @@ class Session:
             action = body[5:].partition(b";")[0].partition(b":")[0]
             act = {b"c": self._continue, b"C": self._continue, b"s": self._step, b"S": self._step}.get(action[:1])
             return self._stop_reply() if action == b"t" else act(b"") if act else MALFORMED
+        if body.startswith(b"Flash"):
+            return self._flash.answer(body[5:]) if self._attached else NO_TARGET
         name, _, rest = body.partition(b";")
         if name == b"Attach":
             return self._attach(rest)

@@ -65,6 +65,9 @@ class ScsListener(Protocol):
     def exceptions_changed(self) -> None:
         """Look at pending exceptions again."""
 
+    def timer_changed(self) -> None:
+        """Look again when SysTick is due next."""
+
     def configuration_changed(self) -> None:
         """Look at CCR and CPACR again."""
 
@@ -135,7 +138,7 @@ class SystemControlSpace:
             self._kept[offset] = value & bits | self._kept[offset] & ~bits
         elif 0x010 <= offset < 0x020:
             self._systick.write(offset - 0x010, value)
-            self._listener.exceptions_changed()
+            self._listener.timer_changed()
         elif 0x100 <= offset < 0x800:
             self._write_nvic(offset, value)
             self._listener.exceptions_changed()

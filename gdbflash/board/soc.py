@@ -15,7 +15,7 @@ from gdbflash.board.gpio import Gpio
 from gdbflash.board.memory import AddressSpace, Memory, Registers
 from gdbflash.board.rcc import ENR, RSTR, Rcc
 
-FLASH_BASE, FLASH_SIZE = 0x08000000, 0x20000
+FLASH_BASE, FLASH_SIZE, FLASH_SECTOR = 0x08000000, 0x20000, 0x20000
 SYSTEM_MEMORY_BASE, SYSTEM_MEMORY_SIZE = 0x1FF00000, 0x20000
 UID_ADDRESS, FLASH_SIZE_ADDRESS = 0x1FF1E800, 0x1FF1E880
 UID = bytes.fromhex("330041000A51353038393634")

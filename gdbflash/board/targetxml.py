@@ -111,6 +111,7 @@ FLASH = Region("flash", 0x08000000, 0x20000, sector=0x20000)
 # Registers look like RAM to GDB: it may read and write them.
 REGISTER_SPACE = (Region("ram", 0x40000000, 0x20000000), Region("ram", 0xE0000000, 0x20000000))
 SYSTEM_MEMORY = Region("rom", 0x1FF00000, 0x20000)
+EXTERNAL_WINDOW = Region("rom", 0x90000000, 0x10000000)
 
 
 def target_xml(features: Sequence[Feature]) -> str:
