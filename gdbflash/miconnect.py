@@ -113,7 +113,10 @@ def _server_missing(endpoint: Endpoint, error: GdbflashError, profile: ServerPro
     elif "could not connect" in reply or "No route" in reply:
         message = f"{endpoint} cannot be reached ({reply}); {advice}, or name its place with --connect."
     elif re.search(r"closed|reset by peer|Broken pipe|disconnected", reply):
-        message = f"{endpoint} hung up at once; is it a GDB server, and is another debugger connected to it?"
+        message = (
+            f"{endpoint} hung up at once; is it a GDB server, does it see its target (its own output tells), "
+            "and is another debugger connected to it?"
+        )
     else:
         message = f"{endpoint} does not answer as a GDB server; is it one? If so, restart it and check the probe."
     return ServerMissing(message, endpoint=str(endpoint), reply=reply)

@@ -5,6 +5,9 @@ What belongs here: which of GDB's ways moves how many bytes, and what proves tha
 
 from __future__ import annotations
 
+import contextlib
+import re
+
 from .errors import CommandRefused, MemoryAccessError
 from .mi import MiClient
 from .profiles import ServerProfile
@@ -14,16 +17,28 @@ BULK = 256
 SLOWEST = 1024
 """Bytes a second: the slowest link that is waited for in a bulk transfer."""
 
+LATE = 16
+"""Bytes that a server with late answers surely answers late (OpenOCD: from 8, fast_limit in its gdb_server.c)."""
+_ZEROS = re.compile(rb"\0{512,}")
+"""Zeros that may be a failed packet; packets but the last carry more than 512 bytes on servers known for this."""
+
 
 class MiMemory:
     """Reads and writes memory through a connected client."""
 
     def __init__(self, client: MiClient, profile: ServerProfile) -> None:
+        """Take over a connected client; may raise ConnectionLost."""
         self._client = client
         self._profile = profile
+        self._error_waits = False
+        if profile.late_write_errors:
+            client.command("-gdb-set remote binary-download-packet off")  # M packets are answered when done
 
     def read(self, address: int, size: int) -> bytes:
-        """Read size bytes; raises MemoryAccessError when any of them cannot be read."""
+        """Read size bytes; raises MemoryAccessError when any of them cannot be read.
+
+        Where the server answers a failed read with zeros, zeros count only when they have been proved.
+        """
         if size == 0:
             return b""
         try:
@@ -32,24 +47,55 @@ class MiMemory:
             raise _unreadable(address, size, str(error.data["reply"])) from error
         if len(data) != size:
             raise _unreadable(address, size, f"{len(data)} bytes came")
+        if self._profile.failed_reads_are_zeros:
+            for start, stop in _suspicious(data):
+                self._prove_zeros(address + start, stop - start)
         return data
 
-    def write(self, address: int, data: bytes) -> None:
-        """Write bytes; raises MemoryAccessError when the server reports that any could not be written.
+    def _prove_zeros(self, address: int, size: int) -> None:
+        """Make sure that zeros are what is there: read again, and ask for both ends where failures are told."""
+        try:
+            again = self._read_text(address, size) if size < BULK else self._read_file(address, size)
+            for place in (address, address + size - 1):
+                self._client.console(f"{self._profile.read_check} {place:#x}")
+        except CommandRefused as error:
+            raise _unreadable(address, size, str(error.data["reply"])) from error
+        if any(again):
+            raise _unreadable(address, size, "read twice, it came differently")
 
-        Where the server tells of a failed write late, the last word is written twice.
-        """
+    def write(self, address: int, data: bytes) -> None:
+        """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
         if not data:
             return
         try:
             if len(data) < BULK:
                 self._write_text(address, data)
+            elif self._profile.late_write_errors:
+                self._write_file_to_the_end(address, data)
             else:
                 self._write_file(address, data)
-            if self._profile.late_write_errors and len(data) > 4:
-                self._write_text(address + len(data) - 4, data[-4:])
         except CommandRefused as error:
             raise _unwritable(address, len(data), str(error.data["reply"])) from error
+
+    def _write_file_to_the_end(self, address: int, data: bytes) -> None:
+        """Write by X packets, and wait for what became of the last one.
+
+        A server of this kind acknowledges X packets of some length before it has written them, and answers the
+        next one with the error, which it then carries out without another answer. So the end is written twice; it
+        is as long as a late answer takes. After a failure an error may still be waiting for an X packet: the
+        next transfer sends one that may be refused.
+        """
+        self._client.command("-gdb-set remote binary-download-packet on")
+        try:
+            if self._error_waits:
+                with contextlib.suppress(CommandRefused):
+                    self._write_text(address, data[:LATE])
+            self._error_waits = True
+            self._write_file(address, data)
+            self._write_text(address + len(data) - LATE, data[-LATE:])
+            self._error_waits = False
+        finally:
+            self._client.command("-gdb-set remote binary-download-packet off")
 
     def _read_text(self, address: int, size: int) -> bytes:
         reply = self._client.command(f"-data-read-memory-bytes {address:#x} {size}")
@@ -81,6 +127,15 @@ class MiMemory:
             path.unlink(missing_ok=True)
         if "memory write failed" in reply.log:  # a warning only: GDB calls the command done
             raise _unwritable(address, len(data), " ".join(reply.log.split()))
+
+
+def _suspicious(data: bytes) -> list[tuple[int, int]]:
+    """Find what a failed read packet answered with zeros may have left: long runs of zeros, or any at the end."""
+    runs = [match.span() for match in _ZEROS.finditer(data)]
+    end = len(data.rstrip(b"\0"))
+    if end < len(data) and (not runs or runs[-1][1] != len(data)):
+        runs.append((end, len(data)))
+    return runs
 
 
 def _bulk_timeout(size: int) -> float:

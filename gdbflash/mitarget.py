@@ -67,14 +67,16 @@ class MiTarget:
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Read size bytes; raises MemoryAccessError when any of them cannot be read."""
-        if self._guard and address < self._guard.stop and self._guard.start < address + size:
+        if _overlap(self._breakpoint, address, size):
+            self._drop_breakpoint()  # a server that writes BKPT into RAM would let it be seen
+        elif self._guard and address < self._guard.stop and self._guard.start < address + size:
             self._drop_guard()
         return self._memory.read(address, size)
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
-        if self._breakpoint and address <= self._breakpoint[0] + 1 and self._breakpoint[0] < address + len(data):
-            self._drop_breakpoint()  # a software breakpoint that the server holds would be overwritten unseen
+        if _overlap(self._breakpoint, address, len(data)):
+            self._drop_breakpoint()  # its BKPT in RAM would be overwritten unseen
         self._memory.write(address, data)
 
     # Registers
@@ -142,23 +144,44 @@ class MiTarget:
         soon as the server is gone, CommandRefused when the core cannot be started.
         """
         address &= ~1
-        self._set_breakpoint(address)
-        self._client.forget_events()
+        started = False
         try:
+            self._set_breakpoint(address)
+            self._client.forget_events()
+            started = True
             self._client.command("-exec-continue")
             stopped = self._client.wait_event("stopped", timeout)
             reason = StopReason.ELSEWHERE
             if stopped is None:
                 stopped, reason = self._halt(), StopReason.TIMEOUT
-        except (ConnectionLost, CommandRefused):
+        except ConnectionLost:
+            raise
+        except CommandRefused:
+            self._check_core()
             raise
         except BaseException:
-            with contextlib.suppress(GdbflashError):
-                self._halt()
+            if started:
+                with contextlib.suppress(GdbflashError):
+                    self._halt()
             raise
         pc = self._stopped_at(stopped)
+        if pc != address:
+            self._check_core()
         signal = stopped.payload.get("signal-name", "")
         return Stop(StopReason.ARRIVED if pc == address else reason, pc, str(signal))
+
+    def _check_core(self) -> None:
+        """Tell a core that does not do as it should from a server that has lost it; raises ConnectionLost."""
+        if not self.profile.read_check:
+            return
+        try:
+            self._client.console(f"{self.profile.read_check} {coredebug.DHCSR:#x}")
+        except CommandRefused as error:
+            raise ConnectionLost(
+                f"The {self.profile.title} has lost its target: {error.data['reply']}. "
+                "Check the probe, its cable and the board's power, and restart the server.",
+                reply=error.data["reply"],
+            ) from error
 
     def _halt(self) -> Record:
         """Halt the running core and return its stop; raises ConnectionLost when there is none."""
@@ -333,6 +356,11 @@ class MiTarget:
                 "Is the board powered and the probe wired to it?",
                 server=self.profile.name,
             ) from error
+
+
+def _overlap(inserted: tuple[int, str] | None, address: int, size: int) -> bool:
+    """Say whether a range touches the two bytes of a Thumb breakpoint."""
+    return inserted is not None and address < inserted[0] + 2 and inserted[0] < address + size
 
 
 def _register_values(values: MiValue) -> Iterable[tuple[int, int]]:

@@ -55,7 +55,7 @@ class ServerProfile:
     reads_dhcsr: bool = True
     """DHCSR at 0xE000EDF0 tells whether the core is halted (QEMU has no debug registers)."""
     late_write_errors: bool = False
-    """A failed write is acknowledged and reported on the next one."""
+    """A failed X packet is acknowledged, and reported on the next one; M packets are answered when done."""
     failed_reads_are_zeros: bool = False
     """A failed read may be answered with zeros."""
     read_check: str = ""

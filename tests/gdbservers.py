@@ -12,12 +12,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from gdbflash.board.machine import Machine
+from gdbflash.board.personality import PERSONALITIES
+from gdbflash.board.rsp import RspServer
+from gdbflash.board.stlinktcp import StlinkServer
 from gdbflash.endpoint import Endpoint, listening_ports
 from gdbflash.mitarget import MiTarget
+from tests.openocd import TRANSPORTS, running_openocd
 
 START_SECONDS = 20.0
+BOARD_RAM = 0x24000000
+"""AXI SRAM of the STM32H750 (RM0433, 2.3.2)."""
 
 GDBS = {"gdb-multiarch": shutil.which("gdb-multiarch"), "gdb-pypi": str(Path(sys.executable).parent / "gdb")}
 """Both GDBs that a machine set up for the tests has."""
@@ -90,9 +98,32 @@ def running_qemu(machine: str, *arguments: str, ram: int = 0x20000000) -> Iterat
             process.kill()
 
 
+@contextlib.contextmanager
+def running_board(personality: str) -> Iterator[RunningServer]:
+    """Run the virtual board behind its own GDB server, in one of its personalities."""
+    with (
+        Machine() as machine,
+        RspServer(machine, personality=PERSONALITIES[personality], persistent=True) as server,
+    ):
+        yield RunningServer(personality, server.port, BOARD_RAM, unmapped=0xA0000000, kill=server.close)
+
+
+@contextlib.contextmanager
+def running_openocd_over_stlink(transport: str) -> Iterator[RunningServer]:
+    """Run the real OpenOCD, with its stock configuration, over the virtual board's ST-LINK."""
+    with (
+        Machine() as machine,
+        StlinkServer(machine) as stlink,
+        running_openocd(stlink.port, transport) as openocd,
+    ):
+        yield RunningServer("openocd", openocd.gdb_port, BOARD_RAM, unmapped=0xA0000000, kill=openocd.process.kill)
+
+
 SERVERS: dict[str, Callable[[], AbstractContextManager[RunningServer]]] = {
     "qemu-m4": lambda: running_qemu("netduinoplus2"),
     "qemu-m3": lambda: running_qemu("lm3s6965evb"),
+    **{name: partial(running_board, name) for name in PERSONALITIES},
+    **{f"openocd-{transport}": partial(running_openocd_over_stlink, transport) for transport in TRANSPORTS},
 }
 """Every server that the contract is run against."""
 

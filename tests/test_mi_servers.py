@@ -122,7 +122,8 @@ def test_a_server_that_hangs_up(gdb: str, serve: Callable[[socket.socket], None]
         error = refuse(endpoint, gdb)
     assert isinstance(error, ServerMissing)
     assert error.message == (
-        f"{endpoint} hung up at once; is it a GDB server, and is another debugger connected to it?"
+        f"{endpoint} hung up at once; is it a GDB server, does it see its target (its own output tells), "
+        "and is another debugger connected to it?"
     )
 
 
