@@ -36,7 +36,6 @@ struct spi {
 #define SPI_CONTROL_SPS (1u << 26)     /* slave select stays low between the frames of a transfer */
 #define SPI_CONTROL_BIGFIFO (1u << 29) /* FIFOs of 32 frames of 8 bits */
 #define SPI_STATUS_RX_EMPTY (1u << 6)
-#define SPI_STATUS_TX_FULL (1u << 8)
 #define SPI_MOST_FRAMES 0xFFFFu
 #define SPI_FIFO_FRAMES 32u
 
@@ -86,33 +85,31 @@ static bool transfer(uint32_t header, uint32_t header_frames, const uint8_t *out
     uint32_t frames = header_frames + size;
     uint32_t sent = 0;
     uint32_t received = 0;
-    uint32_t patience = FLAG_READS;
 
     /* The count is taken over as the controller is enabled. */
     SPI0->CONTROL = SPI_CONTROL_MASTER | SPI_CONTROL_SPS | SPI_CONTROL_BIGFIFO;
     SPI0->CONTROL = SPI_CONTROL_MASTER | SPI_CONTROL_SPS | SPI_CONTROL_BIGFIFO | SPI_CONTROL_FRAMES(frames) |
                     SPI_CONTROL_ENABLE;
     while (received < frames) {
-        uint32_t status = SPI0->STATUS;
+        uint32_t end = frames - sent < SPI_FIFO_FRAMES ? frames : sent + SPI_FIFO_FRAMES;
 
-        if (patience-- == 0) {
-            return false;
-        }
-        if (!(status & SPI_STATUS_RX_EMPTY)) {
-            uint32_t frame = SPI0->RX_DATA;
-
-            if (received >= header_frames && in) {
-                in[received - header_frames] = (uint8_t)frame;
-            }
-            received++;
-            patience = FLAG_READS;
-        } else if (sent < frames && sent - received < SPI_FIFO_FRAMES && !(status & SPI_STATUS_TX_FULL)) {
+        for (; sent < end; sent++) {
             if (sent < header_frames) {
                 SPI0->TX_DATA = header >> (24 - 8 * sent) & 0xFFu;
             } else {
                 SPI0->TX_DATA = out ? out[sent - header_frames] : 0;
             }
-            sent++;
+        }
+        for (; received < end; received++) {
+            for (uint32_t n = 0; SPI0->STATUS & SPI_STATUS_RX_EMPTY; n++) {
+                if (n == FLAG_READS) {
+                    return false;
+                }
+            }
+            uint32_t frame = SPI0->RX_DATA;
+            if (received >= header_frames && in) {
+                in[received - header_frames] = (uint8_t)frame;
+            }
         }
     }
     return true;
