@@ -53,9 +53,9 @@ def build(name: str, *defines: str, optimise: str = "-Os", compiler: str = "zig"
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
             objects = [Path(scratch) / f"{source.stem}.o" for source in sources]
             for source, made in zip(sources, objects, strict=True):
-                _run([*flags, "-c", str(source), "-o", str(made)])
+                run_compiler([*flags, "-c", str(source), "-o", str(made)])
             loader = Path(scratch) / "loader.stldr"
-            _run([*LINK[compiler], "-T", str(script), *(str(made) for made in objects), "-o", str(loader)])
+            run_compiler([*LINK[compiler], "-T", str(script), *(str(made) for made in objects), "-o", str(loader)])
             loader.replace(target)
     return target
 
@@ -68,7 +68,8 @@ def _key(flags: Sequence[str]) -> str:
     return digest.hexdigest()[:20]
 
 
-def _run(command: Sequence[str]) -> None:
+def run_compiler(command: Sequence[str]) -> None:
+    """Run a compiler or linker; raises CompilerFailed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:
