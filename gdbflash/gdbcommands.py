@@ -63,8 +63,11 @@ class Commands:
         self.progress = Progress(say, live=os.isatty(1))
 
     @contextlib.contextmanager
-    def flashing(self, options: RunOptions) -> Iterator[Flasher]:
-        """Take the target and give a flasher; the session is given back at the end, which Ctrl-C does not stop."""
+    def flashing(self, options: RunOptions, *, program: bool = True) -> Iterator[Flasher]:
+        """Take the target and give a flasher; the session is given back at the end, which Ctrl-C does not stop.
+
+        program: the user goes on with the program that is there, and is told what to expect of it.
+        """
         with contextlib.ExitStack() as stack:
             stack.callback(_heed_interrupts)
             target = ingdb.connect(self.parameters.server.value)
@@ -77,7 +80,7 @@ class Commands:
                 raise Interrupted(self.progress.interrupted) from None
             finally:
                 self.progress.clear()
-        if options.after in _AFTERWARDS and not target.remarks:
+        if program and options.after in _AFTERWARDS and not target.remarks:
             say(f"{_AFTERWARDS[options.after]}\n")
 
     def _close(self, target: ingdb.GdbTarget) -> None:
@@ -218,7 +221,7 @@ class Commands:
         program = gdbload.split_program(Path(path).expanduser(), loaders, gdbload.flash_regions())
         jobs = plan_write(loaders, program.external, keep=self.parameters.keeps(words.keep)) if program.external else ()
         if jobs:
-            with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
+            with self.flashing(self.parameters.run_options(words, loaders), program=False) as flasher:
                 flasher.write(jobs, self.parameters.verify_mode(words.verify))
         gdbload.load_internal(program, say)
         if program.flash or program.ram:

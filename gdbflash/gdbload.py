@@ -72,7 +72,7 @@ def _within(blocks: Sequence[Block], places: Sequence[Range]) -> Iterator[Block]
 
 def flash_regions() -> tuple[Range, ...]:
     """Ask GDB what the server's memory map calls flash; empty where it has no map."""
-    found = re.findall(r"^\d+ +y +(0x[0-9a-f]+) (0x[0-9a-f]+) .*flash", run("info mem"), re.MULTILINE)
+    found = re.findall(r"^\d+\s+y\s+(0x[0-9a-f]+) (0x[0-9a-f]+) flash", run("info mem"), re.MULTILINE)
     return tuple(Range(int(low, 16), int(high, 16) - int(low, 16)) for low, high in found)
 
 
