@@ -219,9 +219,17 @@ class Core:
             if self.recheck:
                 return Stop(Cause.INTERRUPTED)
             self.translation.prepare(self.breakpoints)
+            self._note_block()
             stop = self._execute(0) or self._follow_up()
             if stop is not None:
                 return stop
+
+    def _note_block(self) -> None:
+        """Look ahead when execution begins within an IT block, as after an exception."""
+        state = it_state(self.registers.xpsr)
+        memory = self._space.memory_at(self.registers.pc) if state & 0xF else None
+        if memory is not None:
+            self.translation.note_block(memory, self.registers.pc, state)
 
     def step(self) -> Stop | None:
         """Execute one instruction, also at a breakpoint; None when nothing else happened."""
@@ -247,7 +255,8 @@ class Core:
             translation.note_block(memory, pc, it_state(xpsr))
             instruction = translation.attention.get(pc)
             due = pc in translation.block_exits and pc != translation.let_pass
-            if instruction and due and translation.must_stop(instruction):
+            # The emulator loses ITSTATE at a barrier.
+            if instruction and due and (instruction.kind is Kind.BARRIER or translation.must_stop(instruction)):
                 return self._resolve(instruction)
         if xpsr & IT_BITS or (first >> 8 == 0xBF and first & 0xF):
             # A count does not stop within an IT block, an exit does.
@@ -289,8 +298,8 @@ class Core:
             stop = self.step()
             self.translation.let_pass = -1
             return stop or Stop(Cause.INTERRUPTED)
-        if kind is Kind.READ_CONTROL:
-            self.registers.write(register_name(instruction.register), self.registers.control)
+        if kind is Kind.READ_SPECIAL:
+            self.registers.write(register_name(instruction.register), self.registers.read(instruction.special))
         elif kind is Kind.BARRIER:
             self.recheck = True
             if self.translation.code_changed():

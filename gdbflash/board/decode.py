@@ -21,8 +21,8 @@ class Kind(enum.Enum):
     """From here on the core sees code that it has written."""
     UNMASK = "unmask"
     """May lower the execution priority (CPSIE, MSR), so that a pending exception is due behind it."""
-    READ_CONTROL = "mrs control"
-    """The emulator has a CONTROL bit that ARMv7-M does not."""
+    READ_SPECIAL = "mrs"
+    """Of CONTROL and BASEPRI, of which the emulator has bits that a Cortex-M7 in an STM32H7 does not."""
     WORDS = "words"
     """LDM, STM, LDRD, STRD, exclusives and VFP accesses fault on an unaligned base always (A3.2.1)."""
     ACCESS = "access"
@@ -41,6 +41,8 @@ class Instruction:
     length: int
     register: int = 0
     """Base register of an access, divisor of a division, destination of MRS."""
+    special: str = ""
+    """Source of MRS."""
     size: int = 4
     """Alignment that the access asks for, bytes."""
     offset: int = 0
@@ -147,7 +149,8 @@ def _decode_system(first: int, second: int) -> Instruction | None:
         return Instruction(Kind.BARRIER, 4) if second & 0xF0 == 0x60 else None
     register = second & 0xFF
     if first == 0xF3EF:  # MRS
-        return Instruction(Kind.READ_CONTROL, 4, register=second >> 8 & 0xF) if register == _CONTROL else None
+        special = {_CONTROL: "control", _BASEPRI: "basepri", _BASEPRI_MAX: "basepri"}.get(register)
+        return Instruction(Kind.READ_SPECIAL, 4, register=second >> 8 & 0xF, special=special) if special else None
     if register in (_PRIMASK, _BASEPRI, _BASEPRI_MAX, _FAULTMASK):  # MSR
         return Instruction(Kind.UNMASK, 4)
     return None

@@ -28,6 +28,7 @@ _REGISTERS: dict[str, int] = {
     "basepri": arm_const.UC_ARM_REG_BASEPRI,
     "faultmask": arm_const.UC_ARM_REG_FAULTMASK,
     "control": arm_const.UC_ARM_REG_CONTROL,
+    "apsr_nzcv": arm_const.UC_ARM_REG_APSR_NZCV,
     "ipsr": arm_const.UC_ARM_REG_IPSR,
     "xpsr": arm_const.UC_ARM_REG_XPSR,
     "xpsr_nzcvqg": arm_const.UC_ARM_REG_XPSR_NZCVQG,

@@ -265,6 +265,10 @@ class Machine:
                 raise BusError(address)
             self.processor.core.translation.note_write(address, len(data))
             self.soc.space.write_bytes(address, data)
+            if self.processor.reset_due:
+                # SYSRESETREQ does not wait for a halted core; after it the core runs or, with VC_CORERESET, halts anew.
+                self._running = True
+                self._cond.notify_all()
 
     def erase_flash(self, address: int, size: int) -> None:
         """Erase whole sectors of internal flash, as a probe's flash algorithm does; raises bus.BusError."""

@@ -86,6 +86,11 @@ class Processor:
         self._reset_wanted = True
         self.core.recheck = True
 
+    @property
+    def reset_due(self) -> bool:
+        """Whether a reset was requested and has not been done."""
+        return self._reset_wanted
+
     def code_cache_invalidated(self) -> None:
         """Translate again."""
         self.core.translation.flush()

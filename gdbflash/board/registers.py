@@ -16,7 +16,7 @@ NAMES = frozenset({*_PLAIN, *_BANKED, *_SINGLE, "pc", "xpsr", "control"})
 NPRIV, SPSEL, FPCA = 1, 2, 4
 IPSR = 0x1FF
 THUMB = 1 << 24
-XPSR_BITS = 0xF90FFDFF
+XPSR_BITS = 0xFF0FFDFF
 """What exists of xPSR in ARMv7E-M: N Z C V Q, IT, T, GE and the exception number (B1.4.2)."""
 IT_BITS = 0x0600FC00
 _WRITABLE = {"primask": 1, "basepri": 0xF0, "faultmask": 1, "msp": ~3, "psp": ~3, "sp": ~3}
@@ -80,6 +80,7 @@ class CoreRegisters:
     @xpsr.setter
     def xpsr(self, value: int) -> None:
         self._engine.put("xpsr_nzcvqg", value & XPSR_BITS)
+        self._rebuild_flags()
 
     @property
     def ipsr(self) -> int:
@@ -102,8 +103,14 @@ class CoreRegisters:
         self._engine.put("control", 0)  # privileged; SPSEL stays, as this is Handler mode
         self.ipsr = 0
         # In Handler mode SPSEL is stored as it is but selects nothing.
-        self._engine.put("control", value & 7)
+        # The emulator counts a floating-point context of its own in bit 3; it goes with FPCA.
+        self._engine.put("control", value & 7 | (value & FPCA) << 1)
         self.ipsr = number
+        self._rebuild_flags()
+
+    def _rebuild_flags(self) -> None:
+        """Let the engine work out anew what it caches of mode and privilege; a write of the flags does."""
+        self._engine.put("apsr_nzcv", self._engine.get("xpsr") & 0xF0000000)
 
     def _banked(self, name: str, value: int | None) -> int:
         if name not in _BANKED:
@@ -113,7 +120,7 @@ class CoreRegisters:
             self.ipsr = 1
         if value is not None:
             self._engine.put(name, value)
-        result = self._engine.get(name)
+        result = self._engine.get(name) & _WRITABLE[name] & 0xFFFFFFFF
         if number == 0:
             self.ipsr = 0
         return result
