@@ -43,7 +43,8 @@ def described(client: RawClient) -> ET.Element:
 
 def test_the_handshake(client: RawClient) -> None:
     assert client.ask(b"qSupported:multiprocess+;swbreak+") == (
-        b"PacketSize=4000;QStartNoAckMode+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+;binary-upload+"
+        b"PacketSize=4000;QStartNoAckMode+;qXfer:features:read+;qXfer:memory-map:read+;"
+        b"swbreak+;hwbreak+;vContSupported+;binary-upload+"
     )
     assert client.ask(b"vMustReplyEmpty") == b""
     assert client.ask(b"vCont?") == b"vCont;c;C;s;S;t"
@@ -81,7 +82,7 @@ def test_the_description_numbers_the_registers_as_gdb_knows_them(client: RawClie
 
 def test_documents_that_do_not_exist_are_not_supported(client: RawClient) -> None:
     assert client.ask(b"qXfer:features:read:other.xml:0,100") == b""
-    assert client.ask(b"qXfer:memory-map:read::0,100") == b""
+    assert client.ask(b"qXfer:threads:read::0,100") == b""
     assert client.ask(b"qXfer:features:read:target.xml:100000,10") == b"l"
     assert client.ask(b"qXfer:features:read:target.xml:0") == b"E02"
 

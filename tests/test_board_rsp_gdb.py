@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from gdbflash.board.debug import HaltReason
 from gdbflash.board.machine import Machine
 from gdbflash.board.personality import PERSONALITIES
 from gdbflash.board.rsp import RspServer
 from tests.gdbservers import GDBS, gdb_path
+from tests.rsp_double import RawClient
 
 CODE = 0x24000100
 COUNTER = 0x24001000
@@ -231,6 +233,20 @@ def test_reset_halt_stands_before_the_first_instruction(gdb: Gdb) -> None:
         "print/x $primask",
     )
     assert values(output) == ["0x1", "0x1", "0xffffffff", "0x0"]
+
+
+@pytest.mark.parametrize(("catch", "after"), [(b"01", HaltReason.VECTOR_CATCH), (b"00", None)])
+def test_a_reset_through_the_cores_own_registers(
+    server: RspServer, machine: Machine, catch: bytes, after: HaltReason | None
+) -> None:
+    with RawClient(server.port) as client:
+        assert client.ask(b"Pf=00010024") == b"OK"
+        assert client.ask(b"Me000edfc,4:%b000000" % catch) == b"OK"  # DEMCR.VC_CORERESET
+        assert client.ask(b"Me000ed0c,4:0400fa05") == b"OK"  # AIRCR.SYSRESETREQ
+        assert machine.wait_halted(0.2) is after
+        assert machine.resets == 1
+        client.ask(b"?")
+        assert client.ask(b"pf") in (b"40000008", b"42000008")
 
 
 @pytest.mark.parametrize("name", PERSONALITIES)

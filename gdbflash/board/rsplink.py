@@ -219,11 +219,11 @@ class Link:
 
     def _write(self, data: bytes) -> None:
         self._pass(len(data))
+        self._conditions.bytes_sent += len(data)
         try:
             self._socket.sendall(data)
         except OSError as error:
             raise LinkClosed(str(error)) from error
-        self._conditions.bytes_sent += len(data)
 
     def _pass(self, size: int) -> None:
         """Take the time that size bytes need on the wire."""
