@@ -165,6 +165,9 @@ class MiClient:
 
     def _start(self, gdb: Path) -> subprocess.Popen[bytes]:
         argv = [str(gdb), "-nx", "-q", "-iex", "set auto-load off", "-iex", "set debuginfod enabled off"]
+        # GDBs built on Linux take a target without a file for Linux, whose breakpoint in Thumb code is UDF: a fault
+        # on the chip. They write it themselves where the server has no Z0 (st-util, Black Magic).
+        argv += ["-iex", "set osabi none"]
         # LC_ALL and TERM: messages that can be recognised, without colours (they would also be inside errors).
         # A session of its own: the terminal's Ctrl-C is for us to act on, not for gdb.
         return subprocess.Popen(
