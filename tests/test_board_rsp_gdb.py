@@ -15,6 +15,9 @@ from gdbflash.board.debug import HaltReason
 from gdbflash.board.machine import Machine
 from gdbflash.board.personality import PERSONALITIES
 from gdbflash.board.rsp import RspServer
+from gdbflash.endpoint import Endpoint
+from gdbflash.miconnect import connect
+from gdbflash.target import StopReason
 from tests.gdbservers import GDBS, gdb_path
 from tests.rsp_double import RawClient
 
@@ -279,3 +282,21 @@ def test_every_personality_debugs(which: str, name: str, machine: Machine, tmp_p
     assert values(output) == [hex(CODE + 4), "1", hex(CODE + 2), "0xe7fc6008", "0x0", "0xc27"]
     assert back.read_bytes() == data
     assert machine.read_memory(CODE, len(COUNT)) == COUNT
+
+
+@pytest.mark.parametrize("name", PERSONALITIES)
+@pytest.mark.parametrize("which", GDBS)
+def test_every_personality_carries_a_call(which: str, name: str, machine: Machine) -> None:
+    with RspServer(machine, personality=PERSONALITIES[name]) as server:
+        target = connect(Endpoint(host="127.0.0.1", port=server.port), gdb_path(which))
+        try:
+            assert target.capabilities.server == name
+            target.reset_and_halt()
+            target.write_memory(CODE, bytes.fromhex("40187047"))  # adds r0, r0, r1; bx lr
+            entry = {"r0": 5, "r1": 6, "sp": COUNTER, "lr": CODE - 0xFF, "pc": CODE, "xpsr": 0x01000000}
+            target.write_registers(entry)
+            stop = target.run_until(CODE - 0x100, 10.0)
+            assert stop.reason is StopReason.ARRIVED
+            assert target.read_registers(["r0"]) == {"r0": 11}
+        finally:
+            target.close()
