@@ -16,7 +16,7 @@ FLAGS = (
     "-mcpu=cortex_m7",
     "-std=c11",
     "-g",
-    "-O1",
+    "-O0",
     "-fno-omit-frame-pointer",
     "-ffreestanding",
     "-fno-stack-protector",

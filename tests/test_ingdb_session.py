@@ -1,0 +1,156 @@
+"""Flashing from the middle of a debugging session gives the session back as it was."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.boards import GDBS
+from tests.cbuild import build
+from tests.debuggee import FLASH, Debugging, connected, debugging, running_program
+
+KIB = 1024
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image.bin"
+    path.write_bytes(random.Random(4).randbytes(100 * KIB))
+    return path
+
+
+def everything(session: Debugging) -> dict[str, object]:
+    """Collect, by value, all that is to be given back."""
+    return {
+        "core": session.core(),
+        "system": session.system(),
+        "memory": session.memory(),
+        "points": session.points(),
+        "place": session.place(),
+        "settings": session.settings(),
+        "stops": session.gdb.value("$stops"),
+        "bpnum": session.gdb.value("$bpnum"),
+    }
+
+
+def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
+    for name, value in before.items():
+        assert after[name] == value, name
+
+
+def wait_until_running(session: Debugging) -> None:
+    """Wait until the core has been seen running: the loader hangs."""
+    deadline = time.monotonic() + 30
+    running = 0
+    while running < 3:
+        assert time.monotonic() < deadline, "the loader was never called"
+        time.sleep(0.05)
+        running = running + 1 if session.board.machine.halted is None else 0
+
+
+def run_on(session: Debugging) -> int:
+    """Step on, then run to the end of the program's round; gives its sum."""
+    assert "work (" not in session.gdb.run("next")
+    shown = session.gdb.run("continue")
+    assert "Hardware watchpoint 3: local" in shown
+    assert "Old value = 4052876552" in shown
+    session.gdb.run("delete 3")
+    session.gdb.run("ignore 1 0")
+    assert "Breakpoint 1, done ()" in session.gdb.run("continue")
+    return session.gdb.value("sum")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> int:
+    """What the program's sum is when nobody flashes in between."""
+    with debugging(GDBS[0], tmp_path_factory.mktemp("state")) as session:
+        return run_on(session)
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_a_write_gives_everything_back(gdb: Path, image: Path, tmp_path: Path, undisturbed: int) -> None:
+    with debugging(gdb, tmp_path / "state") as session:
+        before = everything(session)
+        assert len(set(session.core().values())) > 12
+        shown = session.gdb.run(f"gdbflash write {image}@{FLASH + 5:#x}")
+        assert "102400 bytes written and verified, 2 sectors erased" in shown
+        assert "The session is as it was; what Init did to clocks, pins and the flash controller stays." in shown
+        assert "Breakpoint" not in shown
+        assert "atchpoint" not in shown
+        assert_same(before, everything(session))
+        assert bytes(session.board.chip.memory[5 : 5 + 100 * KIB]) == image.read_bytes()
+        assert run_on(session) == undisturbed
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    ("defines", "options", "said"),
+    [
+        (["WRITE_RETURNS=7"], "", "returned 7 instead of 1"),
+        (["IN_WRITE=bus_fault"], "", "HardFault"),
+        (["IN_WRITE=hang"], "--timeout-scale 0.05", "did not return within"),
+        (["IN_INIT=breakpoint"], "", "Init"),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, list) else "",
+)
+def test_a_loader_that_fails_takes_nothing_with_it(
+    gdb: Path, image: Path, tmp_path: Path, undisturbed: int, defines: list[str], options: str, said: str
+) -> None:
+    with debugging(gdb, tmp_path / "state", build("misbehaving", *defines)) as session:
+        before = everything(session)
+        shown = session.gdb.run(f"gdbflash write {image}@{FLASH:#x} {options}")
+        assert said in shown
+        assert "Traceback" not in shown
+        assert_same(before, everything(session))
+        assert run_on(session) == undisturbed
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_ctrl_c_in_a_loader_call_stops_it_and_says_what_is_done(
+    gdb: Path, image: Path, tmp_path: Path, undisturbed: int
+) -> None:
+    with debugging(gdb, tmp_path / "state", build("misbehaving", "IN_WRITE=hang")) as session:
+        before = everything(session)
+        session.gdb.send(f"gdbflash write {image}@{FLASH:#x}")
+        session.gdb.child.expect_exact("Erased 128 KiB")
+        wait_until_running(session)
+        session.gdb.press_ctrl_c()
+        shown = session.gdb.wait()
+        assert "Interrupted while programming, after 0 B of 128 KiB. What comes after that is still blank." in shown
+        assert "Bytes to keep are safe in" in shown
+        assert_same(before, everything(session))
+        assert "virtual board" in session.gdb.run("gdbflash status")
+        assert run_on(session) == undisturbed
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_inside_an_exception_handler_only_a_reset_helps(gdb: Path, image: Path, tmp_path: Path) -> None:
+    with running_program() as board, connected(board, gdb, tmp_path / "state") as terminal:
+        terminal.run("break SysTick_Handler")
+        assert "SysTick_Handler ()" in terminal.run("continue")
+        before = board.machine.read_register("pc")
+        shown = terminal.run(f"gdbflash write {image}@{FLASH:#x}")
+        assert "The core is stopped inside the handler of SysTick, where no loader can run." in shown
+        assert "--before reset" in shown
+        assert board.machine.read_register("pc") == before
+        assert bytes(board.chip.memory[:4]) == b"\xff" * 4
+        shown = terminal.run(f"gdbflash write {image}@{FLASH:#x} --before reset")
+        assert "102400 bytes written and verified" in shown
+        assert "The core is halted at its first instruction; continue starts it." in shown
+        assert bytes(board.chip.memory[: 100 * KIB]) == image.read_bytes()
+        assert terminal.value("$pc") == terminal.value("(unsigned)Reset_Handler & ~1")
+        assert "SysTick_Handler ()" in terminal.run("continue")
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_after_run_the_program_goes_on_with_the_users_breakpoints(gdb: Path, image: Path, tmp_path: Path) -> None:
+    with running_program() as board, connected(board, gdb, tmp_path / "state") as terminal:
+        terminal.run("tbreak work")
+        terminal.run("continue")
+        terminal.run("break done")
+        terminal.send(f"gdbflash write {image}@{FLASH:#x} --after run")
+        terminal.child.expect_exact("The core runs; interrupt stops it.")
+        terminal.child.expect_exact("Breakpoint 2, done ()")
