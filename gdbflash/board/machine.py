@@ -74,6 +74,7 @@ class Machine:
         self.soc.flash.content[: len(content)] = content
         self.processor = Processor(self.soc.space, self.clock, self.soc.rcc.processor_hz, debugger=debugger)
         scs = self.processor.scs
+        scs.halted = lambda: not self._running
         self.soc.space.attach(Dwt(self.processor.cycles, lambda: bool(scs.demcr & TRCENA)))
         self.quadspi = _CountedQuadspi(self.flash, self.clock, self._window_changed)
         self.quadspi.interrupt = lambda level: self.processor.set_interrupt(QUADSPI_IRQ, level)

@@ -92,6 +92,8 @@ class SystemControlSpace:
         self._systick = systick
         self._listener = listener
         self.demcr = 0
+        self.halted: Callable[[], bool] = lambda: False
+        """Whether the core is in Debug state, in which alone VECTCLRACTIVE may be written (B3.2.6)."""
         self.reset()
 
     def reset(self) -> None:
@@ -244,6 +246,10 @@ class SystemControlSpace:
         if value >> 16 != _VECTKEY:
             return
         self._exceptions.group = value >> 8 & 7
+        if value & _VECTCLRACTIVE and self.halted():
+            # Cortex-M3 TRM (DDI 0337E), Application Interrupt and Reset Control Register: IPSR is not cleared.
+            self._exceptions.active.clear()
+            self._listener.exceptions_changed()
         if value & _SYSRESETREQ:
             self._listener.reset_requested()
 
