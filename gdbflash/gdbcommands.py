@@ -15,13 +15,15 @@ from pathlib import Path
 
 import gdb
 
-from . import gdbload, ingdb
+from . import gdbload
 from .call import Call
 from .errors import GdbflashError, InputError, Interrupted
 from .events import bytes_in_words
 from .flasher import Flasher
+from .gdbconnect import connect
 from .gdboptions import Parameters
 from .gdbprogress import Progress
+from .ingdb import GdbTarget
 from .loader import ExternalLoader, load_loader
 from .options import After, RunOptions, VerifyMode
 from .output import OutputFile
@@ -70,7 +72,7 @@ class Commands:
         """
         with contextlib.ExitStack() as stack:
             stack.callback(_heed_interrupts)
-            target = ingdb.connect(self.parameters.server.value)
+            target = connect(self.parameters.server.value)
             stack.callback(self._close, target)
             flasher = stack.enter_context(Flasher(target, options, self.progress))
             stack.callback(_defer_interrupts)
@@ -83,7 +85,7 @@ class Commands:
         if program and options.after in _AFTERWARDS and not target.remarks:
             say(f"{_AFTERWARDS[options.after]}\n")
 
-    def _close(self, target: ingdb.GdbTarget) -> None:
+    def _close(self, target: GdbTarget) -> None:
         target.close()
         for remark in target.remarks:
             say(f"warning: {remark}\n")
@@ -230,7 +232,7 @@ class Commands:
     def status(self, _words: argparse.Namespace) -> None:
         """Say what GDB is connected to, where the core stands, and which loaders there are."""
         try:
-            with contextlib.closing(ingdb.connect(self.parameters.server.value)) as target:
+            with contextlib.closing(connect(self.parameters.server.value)) as target:
                 registers = target.read_registers(("pc", "xpsr"))
                 server = PROFILES[target.capabilities.server].title
                 mode = (

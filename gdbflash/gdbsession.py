@@ -42,6 +42,7 @@ class UserSession:
         self._settings = [(name, gdb.parameter(name), wanted) for name, wanted in _SETTINGS if _exists(name)]
         self._thread = gdb.selected_thread()
         self._level = _level(gdb.selected_frame())
+        _select_running_thread()
         newest = gdb.newest_frame()
         newest.select()
         registers = {name: newest.read_register(name) for name in _UNWOUND if _has(newest, name)}
@@ -145,6 +146,23 @@ def unasked() -> Iterator[None]:
         yield
     finally:
         run(f"set confirm {_as_word(confirm)}")
+
+
+def _select_running_thread() -> None:
+    """Where a server shows the threads of an RTOS, select the one that the core is in.
+
+    The registers of the others are copies on their stacks, which a call must not touch. The server says which thread
+    is the running one (RSP, qC).
+    """
+    inferior = gdb.selected_inferior()
+    threads = inferior.threads()
+    send = getattr(inferior.connection, "send_packet", None)  # GDB 12
+    if len(threads) < 2 or send is None:
+        return
+    said = re.match(rb"QC(?:p[0-9a-f]+\.)?([0-9a-f]+)", send("qC") or b"")
+    for each in threads:
+        if said and each.ptid[1] == int(said[1], 16):
+            each.switch()
 
 
 def _exists(setting: str) -> bool:

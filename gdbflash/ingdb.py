@@ -1,15 +1,13 @@
 """`GdbTarget`: the microcontroller that an open GDB session is connected to.
 
-What belongs here: which of GDB's commands and Python functions a target's operations are, and what comes back. The
-user's side of the session is in `gdbsession`, the commands that people type are in `gdbcommands`. The counts of
-packets in comments are those of the remote serial protocol, seen with `set debug remote 1` in GDB 13 and 18.
+What belongs here: which of GDB's commands and Python functions a target's operations are, and what comes back. How
+one is found is in `gdbconnect`, the user's side of the session in `gdbsession`, what people type in `gdbcommands`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,22 +16,16 @@ from typing import Any
 import gdb
 
 from . import corereset
-from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, PrepareError, ServerMissing
+from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError
 from .gdbsession import UserSession, run
-from .profiles import PROFILES, ServerProfile, detect
+from .profiles import ServerProfile
 from .target import Capabilities, Stop, StopReason
 
 STEP_TIMEOUT = 5.0
 """Seconds for one instruction; OpenOCD sees the end of it within its poll of 0.1 s."""
 _BX_LR = bytes.fromhex("7047")
 _THUMB = 0x01000000
-_REGISTERS = frozenset(
-    [f"r{number}" for number in range(13)]
-    + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"]
-    + [f"s{number}" for number in range(32)]
-)
 _STACK_POINTERS = frozenset({"sp", "msp", "psp"})
-_ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
 
 
 class GdbTarget:
@@ -75,7 +67,7 @@ class GdbTarget:
         if size == 0:
             return b""
         try:
-            with _lost_told():
+            with lost_told():
                 return bytes(gdb.selected_inferior().read_memory(address, size))
         except gdb.error as error:
             raise MemoryAccessError(
@@ -96,7 +88,7 @@ class GdbTarget:
             self._drop_breakpoint()  # a software breakpoint that the server holds would be overwritten unseen
         inferior = gdb.selected_inferior()
         try:
-            with _lost_told():
+            with lost_told():
                 inferior.write_memory(address, data)
                 if self.profile.late_write_errors and len(data) > 4:
                     inferior.write_memory(address + len(data) - 4, data[-4:])
@@ -164,7 +156,7 @@ class GdbTarget:
 
     def _evaluate(self, expression: str) -> Any:
         try:
-            with _lost_told():
+            with lost_told():
                 return gdb.parse_and_eval(expression)
         except gdb.error as error:
             raise CommandRefused(f"GDB refused {expression}: {error}", command=expression, reply=str(error)) from error
@@ -231,7 +223,7 @@ class GdbTarget:
             return
         self._drop_breakpoint()
         try:
-            with _lost_told():
+            with lost_told():
                 self._breakpoint = gdb.Breakpoint(f"*{address:#x}", internal=True)
         except gdb.error as error:
             raise CommandRefused(
@@ -295,7 +287,7 @@ class GdbTarget:
     def take(self, step: str) -> str:
         """Run a GDB command and return what it printed; raises CommandRefused, ConnectionLost."""
         try:
-            with _lost_told():
+            with lost_told():
                 return run(step)
         except gdb.error as error:
             raise CommandRefused(f"GDB refused {step}: {error}", command=step, reply=str(error)) from error
@@ -341,7 +333,7 @@ class _Alarm:
 
 
 @contextlib.contextmanager
-def _lost_told() -> Iterator[None]:
+def lost_told() -> Iterator[None]:
     """Translate what GDB raises when its connection has gone; all else passes."""
     try:
         yield
@@ -357,89 +349,3 @@ def _connection_lost(why: str) -> ConnectionLost:
         "restart the server, check the probe and its cable, and connect again.",
         reply=why,
     )
-
-
-def register_spellings() -> dict[str, str]:
-    """Look up how GDB spells the registers that the target has, by their names in lower case."""
-    spellings: dict[str, str] = {}
-    for register in gdb.selected_frame().architecture().registers():
-        plain = _ALIASES.get(register.name.lower(), register.name.lower())
-        if plain in _REGISTERS:
-            spellings.setdefault(plain, register.name)
-    return spellings
-
-
-# Connecting: the user has done so already
-
-_known: dict[int, ServerProfile] = {}
-"""The servers told so far, by GDB's number of the connection."""
-
-
-def connect(server: str = "auto") -> GdbTarget:
-    """Take the target that GDB is connected to; server "auto": tell it by asking.
-
-    Raises ServerMissing when there is no connection, PrepareError when there is no halted Cortex-M core behind it.
-    """
-    connection = getattr(gdb.selected_inferior(), "connection", None)
-    if connection is None or not connection.type.endswith("remote") or gdb.selected_inferior().pid == 0:
-        raise ServerMissing(
-            "GDB is not connected to a GDB server. Connect it first, such as with "
-            "`target extended-remote localhost:3333`."
-        )
-    _check_halted()
-    spellings = register_spellings()
-    if not {"pc", "sp", "lr", "xpsr"} <= set(spellings):
-        raise PrepareError("The target that GDB is connected to shows no Cortex-M core (no xPSR).")
-    told = PROFILES[server] if server != "auto" else _known.get(connection.num)
-    return GdbTarget(told or _tell(connection.num), spellings)
-
-
-def _check_halted() -> None:
-    if gdb.parameter("non-stop"):
-        raise PrepareError("GDB is in non-stop mode, in which a loader cannot be waited for: `set non-stop off`.")
-    thread = gdb.selected_thread()
-    if thread is None:
-        raise PrepareError("GDB has no thread selected; choose the one that runs with `thread`.")
-    if thread.is_running():
-        raise PrepareError("The target is running. Stop it first, with Ctrl-C or `interrupt`.")
-
-
-def _tell(connection: int) -> ServerProfile:
-    profile = detect(_Asking())
-    if profile.name == "generic" and _Asking.speaks("hwbreak-feature") and _Asking.speaks("swbreak-feature"):
-        profile = PROFILES["stlink"]  # it tells itself by QNonStop+ too, which GDB does not show
-    _known[connection] = profile
-    return profile
-
-
-class _Asking:
-    """`profiles.Asker` over GDB's open connection.
-
-    The server's qSupported cannot be had again: some reset the connection's state when it is sent twice. What GDB
-    made of it can.
-    """
-
-    @property
-    def supported(self) -> str:
-        """The features that GDB shows, as the server would say them."""
-        features = [f"{name}+" for name in ("multiprocess", "hwbreak", "swbreak") if self.speaks(f"{name}-feature")]
-        limit = re.search(r"limited to (\d+) bytes", run("show remote memory-write-packet-size"))
-        if limit and int(limit[1]) == 0x3FFF:
-            features.append("PacketSize=3fff")
-        return ";".join(features)
-
-    @staticmethod
-    def speaks(packet: str) -> bool:
-        """Say whether GDB found a packet or feature to be supported."""
-        try:
-            return "currently enabled" in run(f"show remote {packet}-packet")
-        except gdb.error:  # an older GDB has another name for it
-            return False
-
-    def ask(self, command: str) -> str:
-        """Pass a monitor command and return all that was said, refusals too; raises ConnectionLost."""
-        try:
-            with _lost_told():
-                return run(f"monitor {command}")
-        except gdb.error as error:
-            return str(error)

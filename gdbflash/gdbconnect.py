@@ -1,0 +1,106 @@
+"""Find the target that an open GDB session is connected to: the user has connected it already.
+
+What belongs here: what must be true of the session, and telling the server, with GDB's own connection.
+"""
+
+from __future__ import annotations
+
+import re
+
+import gdb
+
+from .errors import PrepareError, ServerMissing
+from .gdbsession import run
+from .ingdb import GdbTarget, lost_told
+from .profiles import PROFILES, ServerProfile, detect
+
+_REGISTERS = frozenset(
+    [f"r{number}" for number in range(13)]
+    + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"]
+    + [f"s{number}" for number in range(32)]
+)
+_ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
+
+
+def register_spellings() -> dict[str, str]:
+    """Look up how GDB spells the registers that the target has, by their names in lower case."""
+    spellings: dict[str, str] = {}
+    for register in gdb.selected_frame().architecture().registers():
+        plain = _ALIASES.get(register.name.lower(), register.name.lower())
+        if plain in _REGISTERS:
+            spellings.setdefault(plain, register.name)
+    return spellings
+
+
+_known: dict[int, ServerProfile] = {}
+"""The servers told so far, by GDB's number of the connection."""
+
+
+def connect(server: str = "auto") -> GdbTarget:
+    """Take the target that GDB is connected to; server "auto": tell it by asking.
+
+    Raises ServerMissing when there is no connection, PrepareError when there is no halted Cortex-M core behind it.
+    """
+    connection = getattr(gdb.selected_inferior(), "connection", None)
+    if connection is None or not connection.type.endswith("remote") or gdb.selected_inferior().pid == 0:
+        raise ServerMissing(
+            "GDB is not connected to a GDB server. Connect it first, such as with "
+            "`target extended-remote localhost:3333`."
+        )
+    _check_halted()
+    spellings = register_spellings()
+    if not {"pc", "sp", "lr", "xpsr"} <= set(spellings):
+        raise PrepareError("The target that GDB is connected to shows no Cortex-M core (no xPSR).")
+    told = PROFILES[server] if server != "auto" else _known.get(connection.num)
+    return GdbTarget(told or _tell(connection.num), spellings)
+
+
+def _check_halted() -> None:
+    if gdb.parameter("non-stop"):
+        raise PrepareError("GDB is in non-stop mode, in which a loader cannot be waited for: `set non-stop off`.")
+    thread = gdb.selected_thread()
+    if thread is None:
+        raise PrepareError("GDB has no thread selected; choose the one that runs with `thread`.")
+    if thread.is_running():
+        raise PrepareError("The target is running. Stop it first, with Ctrl-C or `interrupt`.")
+
+
+def _tell(connection: int) -> ServerProfile:
+    profile = detect(_Asking())
+    if profile.name == "generic" and _Asking.speaks("hwbreak-feature") and _Asking.speaks("swbreak-feature"):
+        profile = PROFILES["stlink"]  # it tells itself by QNonStop+ too, which GDB does not show
+    _known[connection] = profile
+    return profile
+
+
+class _Asking:
+    """`profiles.Asker` over GDB's open connection.
+
+    The server's qSupported cannot be had again: some reset the connection's state when it is sent twice. What GDB
+    made of it can.
+    """
+
+    @property
+    def supported(self) -> str:
+        """The features that GDB shows, as the server would say them."""
+        features = [f"{name}+" for name in ("multiprocess", "hwbreak", "swbreak") if self.speaks(f"{name}-feature")]
+        limit = re.search(r"limited to (\d+) bytes", run("show remote memory-write-packet-size"))
+        if limit and int(limit[1]) == 0x3FFF:
+            features.append("PacketSize=3fff")
+        return ";".join(features)
+
+    @staticmethod
+    def speaks(packet: str) -> bool:
+        """Say whether GDB found a packet or feature to be supported."""
+        try:
+            return "currently enabled" in run(f"show remote {packet}-packet")
+        except gdb.error:  # an older GDB has another name for it
+            return False
+
+    def ask(self, command: str) -> str:
+        """Pass a monitor command and return all that was said, refusals too; raises ConnectionLost."""
+        try:
+            with lost_told():
+                return run(f"monitor {command}")
+        except gdb.error as error:
+            return str(error)
