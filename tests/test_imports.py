@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "gdbflash"
 
 VALUES = {"errors", "options", "ranges", "storage", "findings", "elf", "files", "loader", "image", "plan", "layout", "events"}
 SEAM = {"target"}
-CORE = VALUES | SEAM | {"call", "compare", "devices", "quiesce", "recovery", "session", "flasher", "spec"}
+CORE = VALUES | SEAM | {"call", "compare", "devices", "digest", "quiesce", "recovery", "session", "flasher", "spec"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
@@ -36,7 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recovery": {"errors", "plan"},
     "spec": VALUES,
     "call": {"errors", "layout", "target"},
-    "session": VALUES | SEAM | {"call", "devices"},
+    "digest": {"call", "digest_code", "ranges"},
+    "digest_code": set(),
+    "session": VALUES | SEAM | {"call", "devices", "digest"},
     "flasher": CORE - {"spec", "flasher"},
     "profiles": {"errors", "target"},
     "endpoint": {"errors"},
