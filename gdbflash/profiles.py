@@ -19,13 +19,18 @@ Steps = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Launch:
-    """How a server is started, and how it says that it listens."""
+    """How a server is started, and how one knows that it listens: by its words or by its port, whichever is first."""
 
     program: str
-    ready: str
-    """A regular expression for its words; a group `port` names the port where it is not the default one."""
+    ready: str = ""
+    """A regular expression for its words; a group `port` names the port. Empty: it says nothing."""
     arguments: tuple[str, ...] = ()
     """Come before those that the user gives."""
+    port_argument: str = ""
+    """A regular expression for where its arguments, joined by spaces, tell it to listen.
+
+    Group `port` is the port, and may be missing where that is the default one.
+    """
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,9 @@ class ServerProfile:
     """Beginnings of monitor commands after which the target's RAM may have changed."""
 
 
+_OPTION = r"(?:^| )-(?:{})[ =]?(?P<port>\d+)"
+"""An option of a command line whose value is a port; its names, without their first dash, go into the braces."""
+
 PROFILES: dict[str, ServerProfile] = {
     profile.name: profile
     for profile in (
@@ -87,7 +95,9 @@ PROFILES: dict[str, ServerProfile] = {
             name="stlink",
             title="ST-LINK GDB server",
             default_port=61234,
-            launch=Launch("ST-LINK_gdbserver", r"Waiting for debugger connection"),
+            launch=Launch(
+                "ST-LINK_gdbserver", r"Waiting for debugger connection", port_argument=_OPTION.format("p|-port-number")
+            ),
             start_with="ST-LINK_gdbserver -p 61234 -d -e --halt -cp DIRECTORY_OF_STM32CUBEPROGRAMMER",
             # ST UM2576: `monitor reset` takes no argument here; it halts when the server runs with --halt.
             reset_halt=("monitor reset",),
@@ -97,6 +107,8 @@ PROFILES: dict[str, ServerProfile] = {
             name="qemu",
             title="QEMU",
             default_port=1234,
+            # QEMU's manual, "GDB usage": -s is short for -gdb tcp::1234. It says nothing when it listens.
+            launch=Launch("qemu-system-arm", port_argument=r"(?:^| )--?(?:gdb tcp:[^: ]*:(?P<port>\d+)|s(?= |$))"),
             start_with="qemu-system-arm -M BOARD -S -gdb tcp:127.0.0.1:1234",
             # system_reset leaves a stopped machine stopped, and sends no stop reply.
             reset_halt=("monitor system_reset",),
@@ -107,7 +119,12 @@ PROFILES: dict[str, ServerProfile] = {
             name="pyocd",
             title="pyOCD",
             default_port=3333,
-            launch=Launch("pyocd", r"GDB server (?:started|listening) (?:at|on) port (?P<port>\d+)", ("gdbserver",)),
+            launch=Launch(
+                "pyocd",
+                r"GDB server (?:started|listening) (?:at|on) port (?P<port>\d+)\s",
+                ("gdbserver",),
+                _OPTION.format("p|-port"),
+            ),
             start_with="pyocd gdbserver --persist",
             reset_halt=("monitor reset halt",),
             halt=("monitor halt",),
@@ -116,7 +133,7 @@ PROFILES: dict[str, ServerProfile] = {
             name="jlink",
             title="J-Link GDB server",
             default_port=2331,
-            launch=Launch("JLinkGDBServer", r"Waiting for GDB connection"),
+            launch=Launch("JLinkGDBServer", r"Waiting for GDB connection", port_argument=_OPTION.format("port")),
             start_with="JLinkGDBServer -device DEVICE -if SWD",
             # SEGGER UM08001, "GDB Server": `monitor reset` resets and halts; `monitor go` starts the core.
             reset_halt=("monitor reset",),
@@ -128,7 +145,9 @@ PROFILES: dict[str, ServerProfile] = {
             name="st-util",
             title="st-util",
             default_port=4242,
-            launch=Launch("st-util", r"Listening at \*?:(?P<port>\d+)"),
+            launch=Launch(
+                "st-util", r"Listening at \*?:(?P<port>\d+)\D", port_argument=_OPTION.format("p|-listen_port")
+            ),
             start_with="st-util",
             reset_halt=("monitor reset",),
             halt=("monitor halt",),
@@ -148,7 +167,7 @@ PROFILES: dict[str, ServerProfile] = {
             name="board",
             title="virtual board",
             launch=Launch(
-                sys.executable, r"GDB on 127\.0\.0\.1:(?P<port>\d+)", ("-m", "gdbflash", "board", "--port", "0")
+                sys.executable, r"GDB on 127\.0\.0\.1:(?P<port>\d+)\D", ("-m", "gdbflash", "board", "--port", "0")
             ),
             start_with="gdbflash board",
             reset_halt=("monitor reset halt",),
