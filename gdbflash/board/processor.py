@@ -314,6 +314,8 @@ class Processor:
         registers.control = control & NPRIV  # SPSEL and FPCA are cleared
         registers.write("lr", link & 0xFFFFFFFF)
         state.enter(number)
+        if number == Number.SYSTICK:
+            self.systick.handler_begins()
         self.event = True
         try:
             vector = int.from_bytes(self._space.read_bytes(state.vtor + 4 * number, 4), "little")
@@ -366,6 +368,8 @@ class Processor:
         if valid and (len(state.active) == 1) != to_thread and not (to_thread and state.ccr & Ccr.NONBASETHRDENA):
             valid = False
         state.leave(number)
+        if number == Number.SYSTICK:
+            self.systick.handler_ends()
         if number != Number.NMI:
             registers.write("faultmask", 0)
         if not valid:

@@ -11,6 +11,10 @@ from gdbflash.board.clock import Clock
 _ENABLE, _TICKINT, _CLKSOURCE, _COUNTFLAG = 1, 2, 4, 1 << 16
 _CTRL, _LOAD, _VAL, _CALIB = 0x0, 0x4, 0x8, 0xC
 
+_REST = 4
+"""How many times as long as its handler took the next tick is put off at least. A handler of a microsecond takes
+hundreds of them in emulation: without a rest the program that it interrupts would not get on."""
+
 
 class CycleCounter:
     """Cycles of the processor's clock since power-on."""
@@ -71,6 +75,8 @@ class SysTick:
         self._start = 0  # in ticks
         self._flag_read = 0  # zero crossings that COUNTFLAG has told
         self._pended = 0  # zero crossings that made an exception pend
+        self._handled_since = 0  # cycles
+        self._rest_end = 0
 
     def _ticks(self) -> int:
         now = self._cycles.now()
@@ -131,14 +137,25 @@ class SysTick:
 
     def take_tick(self) -> bool:
         """Tell, once each, whether the counter reached zero with TICKINT set."""
+        if self._cycles.now() < self._rest_end:
+            return False
         crossings = self._crossings()
         if crossings > self._pended:
             self._pended = crossings
             return bool(self._control & _TICKINT)
         return False
 
+    def handler_begins(self) -> None:
+        """Note that the exception is taken."""
+        self._handled_since = self._cycles.now()
+
+    def handler_ends(self) -> None:
+        """Note that its handler returns."""
+        now = self._cycles.now()
+        self._rest_end = now + _REST * (now - self._handled_since)
+
     def next_tick(self) -> float | None:
-        """Return the board seconds until the counter reaches zero; None if it never will or nobody wants to know."""
+        """Return the board seconds until take_tick has a tick; None if it never will or nobody wants to know."""
         if self._control & 3 != 3 or (self._reload == 0 and self._start_value == 0):
             return None
         elapsed, first = self._elapsed(), self._first()
@@ -148,4 +165,5 @@ class SysTick:
             left = self._reload + 1 - (elapsed - first) % (self._reload + 1)
         else:
             return None
-        return self._cycles.seconds(left if self._control & _CLKSOURCE else left * 8)
+        cycles = left if self._control & _CLKSOURCE else left * 8
+        return self._cycles.seconds(max(cycles, self._rest_end - self._cycles.now()))
