@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import threading
+import time
 from dataclasses import dataclass
 
 from gdbflash.board.bus import BusError
@@ -25,6 +26,10 @@ from gdbflash.board.translation import Translation, register_name
 
 _GRACE = 0.0003
 """Seconds that a core gets to stop at a register access by itself, before it is stopped from outside."""
+
+_SETTLED = 0.00005
+"""Seconds of processor time after which the core is done with an instruction whose access was answered before. Elapsed
+time does not tell: on a busy host the core's thread may have slept through it."""
 
 _RETRY = 0.001
 """Seconds until a stop is asked for again: one that comes before execution has begun is lost."""
@@ -98,6 +103,12 @@ class _Replay:
     value: int
 
 
+def _executed_clock() -> int:
+    """Return the clock of this thread's processor time; elapsed time has to do where there is none (macOS)."""
+    clock_of = getattr(time, "pthread_getcpuclockid", None)
+    return time.CLOCK_MONOTONIC if clock_of is None else int(clock_of(threading.get_ident()))
+
+
 class Core:
     """Registers and execution. All but `interrupt` belongs to one thread at a time."""
 
@@ -113,8 +124,10 @@ class Core:
         self._ended = threading.Condition(self._lock)
         self._running = False
         self._runs = 0
+        self._executed_clock = time.CLOCK_MONOTONIC
         self._interrupted = False
         self._in_access = False
+        self._accesses = 0  # done
         self._whole = False  # the one instruction shall not be abandoned
         self._replay: _Replay | None = None
         self._stop: Stop | None = None
@@ -161,6 +174,7 @@ class Core:
             self._fail(error)
         if self.recheck and not self._whole:
             self._abandon_done(address, value)
+        self._accesses += 1
         self._in_access = False
         return value
 
@@ -179,6 +193,7 @@ class Core:
             self._fail(error)
         if self.recheck and not self._whole:
             self._abandon_done(address, 0)
+        self._accesses += 1
         self._in_access = False
 
     def _must_not_begin(self, address: int) -> bool:
@@ -324,6 +339,7 @@ class Core:
         with self._lock:
             self._running = True
             self._runs += 1
+            self._executed_clock = _executed_clock()
         try:
             ending = self._engine.start(begin, count)
         finally:
@@ -353,8 +369,8 @@ class Core:
         """End the run that is going on, if any; from any thread. Returns when it has ended.
 
         First the core gets the chance to stop at a register access, before the access takes place. Only a core that
-        makes none for a while is stopped from outside: then no access can be under way, whose instruction would be
-        abandoned after the access had its effect.
+        makes none while it executes is stopped from outside: then no access can be under way, nor just be done, whose
+        instruction would be abandoned after the access had its effect.
         """
         with self._lock:
             run = self._runs
@@ -362,10 +378,17 @@ class Core:
                 return
             self._interrupted = True
             wait = _GRACE
+            accesses, executed = self._accesses, self._executed()
             while not self._ended.wait_for(lambda: not self._running or self._runs != run, wait):
-                if not self._in_access:
+                if self._in_access or self._accesses != accesses:
+                    accesses, executed = self._accesses, self._executed()
+                elif self._executed() - executed > _SETTLED:
                     self._engine.stop()
-                wait = _RETRY
+                    wait = _RETRY
+
+    def _executed(self) -> float:
+        """Return how long the core's thread has executed, in seconds of processor time."""
+        return time.clock_gettime(self._executed_clock)
 
     # -- watchpoints ------------------------------------------------------------------------------------------
 
