@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gdbflash.board.clock import Clock
 from gdbflash.board.debug import HaltReason
 from gdbflash.board.machine import Machine
 
@@ -70,6 +71,10 @@ class Board:
         assert reason is not None, f"still running at {self.read_register('pc'):#x}"
         return reason
 
+    def halted(self) -> HaltReason | None:
+        """Return why the core is halted."""
+        return self.machine.halted
+
     def registers(self, *names: str) -> tuple[int, ...]:
         """Read some registers."""
         return tuple(self.machine.read_register(name) for name in names)
@@ -81,7 +86,7 @@ class Board:
 
 
 @contextmanager
-def running_board(**options: bool) -> Iterator[Board]:
+def running_board(*, debugger: bool = True, scale: float = 1.0) -> Iterator[Board]:
     """Start a machine and end it."""
-    with Machine(**options) as machine:
+    with Machine(debugger=debugger, clock=Clock(scale)) as machine:
         yield Board(machine)

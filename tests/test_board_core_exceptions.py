@@ -479,7 +479,7 @@ def test_svc_in_hard_fault_locks_up(board: Board) -> None:
     assert board.go() is HaltReason.LOCKUP
 
 
-def test_an_erased_flash_locks_up_at_reset(board: Board) -> None:
+def test_an_erased_flash_locks_up_at_reset() -> None:
     with running_board() as other:
         other.machine.soc.flash.fill(0xFF)
         other.machine.reset(halt=True)

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from tests.cbuild import CACHE, ZIG, CompilerFailed
 
@@ -43,7 +44,9 @@ def _assemble(scratch: Path, source: str) -> dict[str, bytes]:
     if done.returncode:
         raise CompilerFailed(done.stderr)
     with (scratch / "code.o").open("rb") as file:
-        elf = ELFFile(file)
-        text = elf.get_section_by_name(".text").data()
-        places = {symbol.name: symbol["st_value"] & ~1 for symbol in elf.get_section_by_name(".symtab").iter_symbols()}
+        sections = {section.name: section for section in ELFFile(file).iter_sections()}
+        text = sections[".text"].data()
+        symbols = sections[".symtab"]
+        assert isinstance(symbols, SymbolTableSection)
+        places = {symbol.name: symbol["st_value"] & ~1 for symbol in symbols.iter_symbols()}
     return {name: text[at : places[f"end_of_{name}"]] for name, at in places.items() if f"end_of_{name}" in places}

@@ -17,11 +17,12 @@ import threading
 import time
 from dataclasses import dataclass
 
+from gdbflash.board import double
 from gdbflash.board.bus import BusError
 from gdbflash.board.decode import Instruction, Kind, is_wide, it_state, next_state, passes
 from gdbflash.board.engine import Ending, Engine
 from gdbflash.board.memory import AddressSpace, Memory
-from gdbflash.board.registers import IT_BITS, THUMB, CoreRegisters
+from gdbflash.board.registers import FPCA, IT_BITS, THUMB, CoreRegisters
 from gdbflash.board.translation import Translation, register_name
 
 _GRACE = 0.0003
@@ -273,13 +274,11 @@ class Core:
             # The emulator loses ITSTATE at a barrier.
             if instruction and due and (instruction.kind is Kind.BARRIER or translation.must_stop(instruction)):
                 return self._resolve(instruction)
-        if xpsr & IT_BITS or (first >> 8 == 0xBF and first & 0xF):
-            # A count does not stop within an IT block, an exit does.
-            translation.restart({behind})
+        # A count alone is not enough: it does not stop within IT blocks, nor in code translated without one.
+        translation.restart({behind})
+        translation.flush()
+        if xpsr & IT_BITS:
             translation.note_block(memory, pc, it_state(xpsr), exits=False)
-            translation.flush()
-        elif translation.is_exit(pc):
-            translation.without_exit(pc)
         stop = self._execute(1)
         if stop is None and translation.trapped is not None:
             stop = self._resolve(translation.trapped)
@@ -313,6 +312,8 @@ class Core:
             stop = self.step()
             self.translation.let_pass = -1
             return stop or Stop(Cause.INTERRUPTED)
+        if kind is Kind.DOUBLE:
+            return self._compute(instruction)
         if kind is Kind.READ_SPECIAL:
             self.registers.write(register_name(instruction.register), self.registers.read(instruction.special))
         elif kind is Kind.BARRIER:
@@ -321,6 +322,23 @@ class Core:
                 self.translation.flush()
         self._advance(instruction.length)
         return Stop(_SLEEPS[kind]) if kind in _SLEEPS else None
+
+    def _compute(self, instruction: Instruction) -> Stop | None:
+        """Execute arithmetic on doubles."""
+        if not self.translation.float_enabled:
+            return Stop(Cause.NO_COPROCESSOR)
+        registers = self.registers
+        if not registers.control & FPCA:  # the first of a context (ARM DDI 0403E, B1.5.7)
+            registers.control |= FPCA
+            registers.write("fpscr", 0)
+        memory = self._space.memory_at(registers.pc)
+        try:
+            if memory is not None:
+                double.execute(*self.translation.halfwords(memory, registers.pc), registers)
+        except double.Undefined:
+            return Stop(Cause.UNDEFINED)
+        self._advance(instruction.length)
+        return None
 
     def _advance(self, length: int) -> None:
         """Step PC and ITSTATE over an instruction."""

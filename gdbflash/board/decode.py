@@ -29,6 +29,8 @@ class Kind(enum.Enum):
     """A single load or store: faults when unaligned only if CCR.UNALIGN_TRP is set."""
     DIVIDE = "divide"
     """Faults on a divisor of zero only if CCR.DIV_0_TRP is set."""
+    DOUBLE = "double"
+    """Arithmetic on doubles, which the emulator does not have."""
     FLOAT = "float"
     """Needs CP10 enabled in CPACR."""
 
@@ -101,7 +103,7 @@ def _decode_wide(first: int, second: int) -> Instruction | None:
     if first >> 9 == 0b1111100:
         return _decode_single(first, second)
     if first & 0xEC00 == 0xEC00 and second >> 9 & 7 == 0b101:  # coprocessors 10 and 11
-        return _decode_float(first)
+        return _decode_float(first, second)
     if first in (0xF3AF, 0xF3BF, 0xF3EF) or first & 0xFFF0 == 0xF380:
         return _decode_system(first, second)
     if first & 0xFFD0 == 0xFB90 and second & 0xF0 == 0xF0:  # SDIV, UDIV
@@ -121,7 +123,17 @@ def _decode_multiple(first: int, second: int) -> Instruction | None:
     return Instruction(Kind.WORDS, 4, register=base)  # LDRD, STRD, LDREX, STREX
 
 
-def _decode_float(first: int) -> Instruction:
+def is_double(first: int, second: int) -> bool:
+    """Tell whether an instruction of the floating-point unit computes with doubles (A6.4)."""
+    if first & 0xEF00 != 0xEE00 or second & 0x10:
+        return False
+    widens = first & 0xFFBF == 0xEEB7 and second & 0xFD0 == 0xAC0  # VCVT.F64.F32
+    return bool(second & 0x100) or widens
+
+
+def _decode_float(first: int, second: int) -> Instruction:
+    if is_double(first, second):
+        return Instruction(Kind.DOUBLE, 4)
     if first & 0xFE00 == 0xEC00 and first & 0x1E0 != 0x040 and first & 0xF not in (SP, PC):  # not VMOV of two registers
         return Instruction(Kind.FLOAT, 4, register=first & 0xF)
     return Instruction(Kind.FLOAT, 4, size=1)

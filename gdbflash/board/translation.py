@@ -112,16 +112,6 @@ class Translation:
             self._hooks.clear()
         self._set_exits(exits)
 
-    def is_exit(self, address: int) -> bool:
-        """Tell whether execution stops at address."""
-        return address in self._exits
-
-    def without_exit(self, address: int) -> None:
-        """Translate without the exit at address, until `prepare`."""
-        exits = self._exits - {address}
-        self.restart(exits)
-        self._stale = True
-
     def _set_exits(self, exits: set[int]) -> None:
         self._exits = set(exits)
         self._engine.set_exits(exits)
