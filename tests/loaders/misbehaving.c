@@ -3,10 +3,10 @@
  *
  * On entry to a function, IN_INIT, IN_WRITE, IN_READ, IN_ERASE, IN_MASS_ERASE, IN_VERIFY or IN_CHECKSUM is one of:
  *   hang               never returns
- *   wait_for_systick   returns after 3 SysTick interrupts, which come only while PRIMASK is 0
+ *   wait_for_systick   returns after 3 SysTick interrupts, which come only while PRIMASK is 0, every TICK_CYCLES cycles
  *   breakpoint         executes a BKPT of its own
  *   bus_fault          reads where nothing answers: precise bus fault, address in BFAR
- *   late_bus_fault     writes where nothing answers: imprecise bus fault
+ *   bus_fault_by_write writes where nothing answers: bus fault, imprecise in hardware
  *   branch_nowhere     jumps where nothing answers: bus fault on instruction fetch
  *   branch_to_device   jumps into a peripheral: MemManage, the region is execute-never
  *   branch_to_arm      jumps to an even address: INVSTATE
@@ -98,7 +98,7 @@ UNUSED static void bus_fault(void)
     (void)REGISTER(NOTHING_HERE);
 }
 
-UNUSED static void late_bus_fault(void)
+UNUSED static void bus_fault_by_write(void)
 {
     REGISTER(NOTHING_HERE) = 0;
 }
@@ -148,6 +148,10 @@ UNUSED static void overflow(void)
 #define SCB_VTOR REGISTER(0xE000ED08u)
 #define SYSTICK_EXCEPTION 15
 
+#ifndef TICK_CYCLES
+#define TICK_CYCLES 64000 /* 1 ms with the clock after reset */
+#endif
+
 static volatile uint32_t ticks;
 
 UNUSED static void count_tick(void)
@@ -162,7 +166,7 @@ UNUSED static void wait_for_systick(void)
 
     vectors[SYSTICK_EXCEPTION] = (uint32_t)count_tick;
     SCB_VTOR = (uint32_t)vectors;
-    SYST_RVR = 6400 - 1; /* 100 us of the 64 MHz after reset */
+    SYST_RVR = TICK_CYCLES - 1;
     SYST_CVR = 0;
     SYST_CSR = 7; /* processor clock, interrupt, enable */
     for (uint32_t start = ticks; ticks - start < 3;) {
