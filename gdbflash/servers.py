@@ -31,7 +31,9 @@ STOP_SECONDS = 3.0
 """Time for a server to end when asked to; QEMU writes out its drives."""
 LOOK_SECONDS = 0.05
 """Between two looks at whether a server listens or still runs."""
-_LAST_LINES = 8
+_LAST_LINES = 64
+_QUOTED_LINES = 6
+_TROUBLE = re.compile(r"error|fatal", re.IGNORECASE)
 _KEPT_BYTES = 1 << 16
 
 
@@ -166,7 +168,10 @@ def _wait_ready(
 
 
 def _said(lines: Sequence[str]) -> str:
-    return f"It said: {' / '.join(lines).rstrip('.')}." if lines else "It said nothing."
+    """Quote last words: from the first one about an error on (QEMU dumps registers behind it), else the very last."""
+    trouble = next((index for index, line in enumerate(lines) if _TROUBLE.search(line)), None)
+    quoted = lines[-_QUOTED_LINES:] if trouble is None else lines[trouble : trouble + _QUOTED_LINES]
+    return f"It said: {' / '.join(quoted).rstrip('.')}." if quoted else "It said nothing."
 
 
 def _end(profile: ServerProfile, child: pexpect.spawn) -> str:

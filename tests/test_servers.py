@@ -77,13 +77,27 @@ def test_words_without_a_port_mean_the_usual_one() -> None:
 
 
 def test_a_server_that_ends_is_quoted() -> None:
-    code = "import sys; print('no probe'); print('\\nError: open failed.'); sys.exit(3)"
+    code = "import sys; print('no probe'); print('\\nusage: plug it in.'); sys.exit(3)"
     with pytest.raises(ServerMissing) as caught, launched(server(code), "port=9"):
         pytest.fail("it listens")
     assert caught.value.message.startswith(
-        "Fake ended with status 3. It said: no probe / Error: open failed. Try its command line by itself: "
+        "Fake ended with status 3. It said: no probe / usage: plug it in. Try its command line by itself: "
     )
-    assert caught.value.data["output"] == ["no probe", "Error: open failed."]
+    assert caught.value.data["output"] == ["no probe", "usage: plug it in."]
+
+
+def test_words_from_the_first_error_on_are_quoted() -> None:
+    code = "print('Licensed under GPL', 'Error: it burns', *range(30), sep=chr(10))"
+    with pytest.raises(ServerMissing) as caught, launched(server(code), "port=9"):
+        pytest.fail("it listens")
+    assert "It said: Error: it burns / 0 / 1 / 2 / 3 / 4. Try" in caught.value.message
+    assert caught.value.data["output"] == ["Licensed under GPL", "Error: it burns", *map(str, range(30))]
+
+
+def test_without_an_error_the_last_words_are_quoted() -> None:
+    with pytest.raises(ServerMissing) as caught, launched(server("print(*range(30), sep=chr(10))"), "port=9"):
+        pytest.fail("it listens")
+    assert "It said: 24 / 25 / 26 / 27 / 28 / 29. Try" in caught.value.message
 
 
 def test_a_server_that_is_killed_is_reported_so() -> None:
