@@ -17,13 +17,15 @@ from .profiles import ServerProfile
 # Armv7-M Architecture Reference Manual (DDI 0403E), C1.6.2, C1.6.5 and B3.2.6; the same in Armv6-M and Armv8-M.
 AIRCR = 0xE000ED0C
 AIRCR_SYSRESETREQ = 0x05FA0004
+"""VECTKEY and SYSRESETREQ."""
 DHCSR = 0xE000EDF0
 DHCSR_C_DEBUGEN = 1 << 0
 DHCSR_S_HALT = 1 << 17
 DEMCR = 0xE000EDFC
 DEMCR_VC_CORERESET = 1 << 0
+"""Halt before the first instruction after a reset; counts while C_DEBUGEN is set."""
 RESET_WAIT = 1.0
-"""Seconds for a core to come back from SYSRESETREQ; the longest of the STM32 lines takes a few milliseconds."""
+"""Seconds for a core to come back from SYSRESETREQ: milliseconds, or hundreds of them behind a large nRST capacitor."""
 
 
 class ResetAccess(Protocol):
@@ -50,17 +52,20 @@ def reset_and_halt(access: ResetAccess, profile: ServerProfile) -> None:
     try:
         for step in profile.reset_halt:
             access.take(step)
-        if profile.reset_halt and core_runs(access):
-            for step in profile.halt:
-                with contextlib.suppress(CommandRefused):
-                    access.take(step)
         if not profile.reset_halt or core_runs(access):
-            _reset_by_core(access)
+            _halt(access, profile)
+            # It may have run some of its program by now: reset it once more, and catch it.
+            with contextlib.suppress(*[MemoryAccessError] if profile.reset_halt else []):
+                _reset_and_catch(access)
+            if core_runs(access):
+                _halt(access, profile)
         running = core_runs(access)
+        if not running:
+            access.forget_registers()
     except (CommandRefused, MemoryAccessError) as error:
         raise PrepareError(
-            f"The target could not be reset and halted through the {profile.title}: {error.message} "
-            "Check the reset wiring, or connect under reset.",
+            f"The target could not be reset and halted through the {profile.title}: "
+            f"{error.message.rstrip('.?')}. Check the reset wiring, or connect under reset.",
             server=profile.name,
         ) from error
     if running:
@@ -73,24 +78,48 @@ def reset_and_halt(access: ResetAccess, profile: ServerProfile) -> None:
 
 def core_runs(access: ResetAccess) -> bool:
     """Say whether the core runs although the debugger believes it halted."""
-    access.forget_registers()
-    with contextlib.suppress(MemoryAccessError):
-        dhcsr = int.from_bytes(access.read_memory(DHCSR, 4), "little")
-        if dhcsr & DHCSR_C_DEBUGEN:
-            return not dhcsr & DHCSR_S_HALT
-    # No debug registers to be seen (QEMU): a halted core's PC stays.
-    before = access.read_registers(["pc"])
-    access.forget_registers()
-    return access.read_registers(["pc"]) != before
+    halted = _halted(access)
+    if halted is not None:
+        return not halted
+    try:  # no debug registers to be seen (QEMU): a halted core's registers can be read, and its PC stays
+        access.forget_registers()
+        before = access.read_registers(["pc"])
+        access.forget_registers()
+        return access.read_registers(["pc"]) != before
+    except CommandRefused:
+        return True
 
 
-def _reset_by_core(access: ResetAccess) -> None:
+def _halted(access: ResetAccess) -> bool | None:
+    """Say what DHCSR tells; None where it cannot be read, or tells that no debugger is there."""
+    try:
+        dhcsr = _read(access, DHCSR)
+    except MemoryAccessError:
+        return None
+    return bool(dhcsr & DHCSR_S_HALT) if dhcsr & DHCSR_C_DEBUGEN else None
+
+
+def _halt(access: ResetAccess, profile: ServerProfile) -> None:
+    for step in profile.halt:
+        with contextlib.suppress(CommandRefused):
+            access.take(step)
+
+
+def _reset_and_catch(access: ResetAccess) -> None:
     """Reset by the core's own registers, caught at the reset vector; needs nothing but memory access."""
-    demcr = int.from_bytes(access.read_memory(DEMCR, 4), "little")
-    access.write_memory(DEMCR, (demcr | DEMCR_VC_CORERESET).to_bytes(4, "little"))
+    demcr = _read(access, DEMCR)
+    _write(access, DEMCR, demcr | DEMCR_VC_CORERESET)
     with contextlib.suppress(MemoryAccessError):  # the access may be cut off by the reset it causes
-        access.write_memory(AIRCR, AIRCR_SYSRESETREQ.to_bytes(4, "little"))
+        _write(access, AIRCR, AIRCR_SYSRESETREQ)
     deadline = time.monotonic() + RESET_WAIT
     while core_runs(access) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    access.write_memory(DEMCR, (demcr & ~DEMCR_VC_CORERESET).to_bytes(4, "little"))
+        time.sleep(0.005)
+    _write(access, DEMCR, demcr & ~DEMCR_VC_CORERESET)
+
+
+def _read(access: ResetAccess, address: int) -> int:
+    return int.from_bytes(access.read_memory(address, 4), "little")
+
+
+def _write(access: ResetAccess, address: int, value: int) -> None:
+    access.write_memory(address, value.to_bytes(4, "little"))

@@ -10,7 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Mapping
 
-from . import coredebug
+from . import corereset
 from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, PrepareError
 from .mi import MiClient, MiValue, Record
 from .mimemory import MiMemory
@@ -111,7 +111,7 @@ class MiTarget:
             control = rest.pop("control")
             if self.read_registers(["control"])["control"] != control:
                 self._send_registers({"control": control})
-                self._flush_registers()
+                self.forget_registers()
         self._send_registers(rest)
 
     def _send_registers(self, values: Mapping[str, int]) -> None:
@@ -128,7 +128,7 @@ class MiTarget:
             )
         return self._numbers[name]
 
-    def _flush_registers(self) -> None:
+    def forget_registers(self) -> None:
         """Make GDB forget the registers: something changed them behind its back."""
         try:
             self._client.console("maintenance flush register-cache")
@@ -175,7 +175,7 @@ class MiTarget:
         if not self.profile.read_check:
             return
         try:
-            self._client.console(f"{self.profile.read_check} {coredebug.DHCSR:#x}")
+            self._client.console(f"{self.profile.read_check} {corereset.DHCSR:#x}")
         except CommandRefused as error:
             raise ConnectionLost(
                 f"The {self.profile.title} has lost its target: {error.data['reply']}. "
@@ -239,48 +239,7 @@ class MiTarget:
     def reset_and_halt(self) -> None:
         """Reset the MCU and leave it halted before its first instruction; raises PrepareError."""
         self._disturb()
-        try:
-            self._take(self.profile.reset_halt)
-            if not self.profile.reset_halt or self._core_runs():
-                self._halt_by_server()
-                # It may have run some of its program by now: reset once more, and catch it.
-                with contextlib.suppress(*[MemoryAccessError] if self.profile.reset_halt else []):
-                    coredebug.reset_and_catch(self)
-                if self._core_runs():
-                    self._halt_by_server()
-            running = self._core_runs()
-            if not running:
-                self._flush_registers()
-        except (CommandRefused, MemoryAccessError) as error:
-            raise PrepareError(
-                f"The target could not be reset and halted through the {self.profile.title}: "
-                f"{error.message.rstrip('.?')}. Check the reset wiring, or connect under reset.",
-                server=self.profile.name,
-            ) from error
-        if running:
-            raise PrepareError(
-                f"The core still runs after a reset through the {self.profile.title}; "
-                "connect under reset, or halt it and use --before none.",
-                server=self.profile.name,
-            )
-
-    def _halt_by_server(self) -> None:
-        for step in self.profile.halt:
-            with contextlib.suppress(CommandRefused):
-                self._take((step,))
-
-    def _core_runs(self) -> bool:
-        """Say whether the core runs although GDB believes it halted."""
-        halted = coredebug.halted(self)
-        if halted is not None:
-            return not halted
-        try:  # no debug registers to be seen: a halted core's registers can be read, and its PC stays
-            self._flush_registers()
-            before = self.read_registers(["pc"])
-            self._flush_registers()
-            return self.read_registers(["pc"]) != before
-        except CommandRefused:
-            return True
+        corereset.reset_and_halt(self, self.profile)
 
     def reset_and_run(self) -> None:
         """Reset the MCU and leave it running; the target can only be closed afterwards."""
@@ -295,8 +254,8 @@ class MiTarget:
     def monitor(self, command: str) -> str:
         """Pass a command to the server and return what it printed; raises CommandRefused."""
         self._disturb()
-        said = self._take((f"monitor {command}",))
-        self._flush_registers()
+        said = self.take(f"monitor {command}")
+        self.forget_registers()
         return said
 
     def log_packets(self, wanted: bool) -> None:
@@ -307,21 +266,19 @@ class MiTarget:
         self._disturbances += 1
         self._drop_breakpoint()
 
-    def _take(self, steps: Steps) -> str:
-        """Run commands of GDB's prompt and return what the last one printed."""
-        said = ""
-        for step in steps:
-            reply = self._client.console(step, timeout=RESET_TIMEOUT)
-            said = reply.target or reply.console
-            if _UNKNOWN_COMMAND.search(said):
-                said = " ".join(said.split())
-                raise CommandRefused(f"The {self.profile.title} refused `{step}`: {said}", command=step, reply=said)
+    def take(self, step: str) -> str:
+        """Run a command of GDB's prompt and return what it printed; raises CommandRefused, ConnectionLost."""
+        reply = self._client.console(step, timeout=RESET_TIMEOUT)
+        said = reply.target or reply.console
+        if _UNKNOWN_COMMAND.search(said):
+            said = " ".join(said.split())
+            raise CommandRefused(f"The {self.profile.title} refused `{step}`: {said}", command=step, reply=said)
         return said
 
     def _release(self, steps: Steps) -> None:
         for step in steps:
             try:
-                self._take((step,))
+                self.take(step)
             except ConnectionLost:
                 if step != "detach":  # some servers end at once
                     raise
@@ -343,7 +300,8 @@ class MiTarget:
     def look_at_core(self) -> None:
         """Attach where the server wants it, and learn the registers; raises PrepareError."""
         try:
-            self._take(self.profile.attach)
+            for step in self.profile.attach:
+                self.take(step)
             names = self._client.command("-data-list-register-names").payload.get("register-names", [])
             for number, name in enumerate(names):
                 plain = _ALIASES.get(str(name).lower(), str(name).lower())

@@ -149,16 +149,19 @@ PROFILES: dict[str, ServerProfile] = {
                 "st-util", r"Listening at \*?:(?P<port>\d+)\D", port_argument=_OPTION.format("p|-listen_port")
             ),
             start_with="st-util",
+            # It does not know how to detach.
             reset_halt=("monitor reset",),
             halt=("monitor halt",),
-            reset_run=("monitor reset", "detach"),
+            reset_run=("monitor reset", "monitor resume"),
+            resume=("monitor resume",),
         ),
         ServerProfile(
             name="blackmagic",
             title="Black Magic Probe",
             start_with="a Black Magic Probe, and give its first serial device with --connect /dev/ttyACM0",
             extended=True,
-            attach=("monitor connect_rst enable", "monitor swd_scan", "attach 1"),
+            # Without `monitor connect_rst enable`: the scan would then reset a target that is to stay as it is.
+            attach=("monitor swd_scan", "attach 1"),
             # `monitor reset` gives up the target here, so the reset goes through the core's own registers.
             reset_halt=(),
             reset_run=("monitor reset",),

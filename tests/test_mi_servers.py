@@ -202,7 +202,7 @@ def qemu() -> Iterator[RunningServer]:
 
 @pytest.mark.parametrize("gdb", GDBS)
 def test_a_profile_that_is_not_the_servers_fails_with_its_words(gdb: str, qemu: RunningServer) -> None:
-    with pytest.raises(PrepareError, match=r"unknown command: 'connect_rst'. Is the board powered"):
+    with pytest.raises(PrepareError, match=r"unknown command: 'swd_scan'. Is the board powered"):
         connect(qemu.endpoint, gdb_path(gdb), profile=PROFILES["blackmagic"])
     target = connect(qemu.endpoint, gdb_path(gdb), profile=PROFILES["openocd"])
     try:
