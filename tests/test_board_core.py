@@ -27,7 +27,8 @@ THUMB = assemble(
     double="vmov.f64 d0, #1.5 \n vadd.f64 d1, d0, d0 \n vmov r0, r1, d1 \n vmov.f32 s5, #2.0 \n bkpt #0",
     special="""movs r0, #0x35 \n msr basepri, r0 \n mrs r1, basepri \n movs r0, #3 \n msr primask, r0 \n mrs r2, primask
         movw r0, #0x8000 \n movt r0, #0x2000 \n msr psp, r0 \n mrs r3, psp \n movs r0, #1
-        msr faultmask, r0 \n mrs r4, faultmask \n mrs r5, msp \n movs r0, #2 \n msr control, r0 \n isb \n mrs r6, control \n mov r7, sp \n bkpt #0""",
+        msr faultmask, r0 \n mrs r4, faultmask \n mrs r5, msp \n movs r0, #2 \n msr control, r0
+        isb \n mrs r6, control \n mov r7, sp \n bkpt #0""",
     flags="movs r0, #0 \n subs r0, #1 \n mrs r1, apsr \n mrs r2, ipsr \n mrs r3, xpsr \n bkpt #0",
     unprivileged="""movs r0, #1 \n msr control, r0 \n isb \n cpsid i \n mrs r1, control \n mrs r2, primask
         movs r0, #0 \n msr control, r0 \n isb \n mrs r3, control \n bkpt #0""",

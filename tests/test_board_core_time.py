@@ -176,7 +176,7 @@ def test_systick_by_polling(board: Board) -> None:
 
 
 def test_a_masked_systick_stays_pending(board: Board) -> None:
-    board.load(THUMB["sleep_masked"])
+    board.load(THUMB["sleep_masked"], primask=1)
     board.put(SYST_RVR, 639)
     board.put(SYST_CSR, 7)
     assert board.go() is HaltReason.BREAKPOINT
