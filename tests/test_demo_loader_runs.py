@@ -243,6 +243,26 @@ def test_a_debugger_that_looks_on_does_not_disturb(board: Machine, loader: Loade
     assert bytes(board.flash.memory[: 1 + len(data)]) == b"\xff" + data
 
 
+def test_the_mapped_chip_is_memory_to_the_core(
+    board: Machine, loader: LoaderCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loader sets one address bit more than the chip has, as the errata sheet wants: its content repeats."""
+    select = board.flash.select
+    commands = 0
+
+    def counted_select() -> None:
+        nonlocal commands
+        commands += 1
+        select()
+
+    monkeypatch.setattr(board.flash, "select", counted_select)
+    board.flash.memory[:5] = board.flash.memory[-5:] = b"\x01\x02\x03\x04\x05"
+
+    assert loader.call("CheckSum", BASE, 16 << 20, 0) == 30 + 0xFF * ((16 << 20) - 10)
+    assert commands < 20
+    assert board.read_memory(LAST - 3, 8) == b"\x02\x03\x04\x05\x01\x02\x03\x04"
+
+
 def test_a_page_costs_few_register_accesses(
     board: Machine, loader: LoaderCalls, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,7 @@ class WindowMapping:
         self._core = core
         self._current = current
         self._mapped: Window | None = None
-        self._extent = 0
+        self._ranges: list[tuple[int, int]] = []
 
     def changed(self) -> None:
         """Heed that Quadspi.window is another one now; the map follows before the next instruction."""
@@ -54,23 +54,27 @@ class WindowMapping:
         window = self._current()
         if window is self._mapped:
             return
-        if self._extent:
-            self._core.unmap(WINDOW_BASE, self._extent)
-            self._space.detach(WINDOW_BASE)
+        for base, size in self._ranges:
+            self._core.unmap(base, size)
+            self._space.detach(base)
         self._mapped = window
-        self._extent = 0
+        self._ranges = []
         if window is None:
             return
-        if window.memory is not None and len(window.memory) >= window.size:
-            content = window.memory[: window.size]
-            memory = Memory("QUADSPI", WINDOW_BASE, window.size, writable=False, content=content)
-            self._space.add_memory(memory)
-            self._core.map_memory(memory)
-            self._extent = window.size
+        if window.memory is not None:
+            # Above the chip's size its content repeats: loaders set one address bit more than it has (ES0392, "Memory-
+            # mapped read of last memory byte fails").
+            for offset in range(0, window.size, len(window.memory)):
+                content = window.memory[: window.size - offset]
+                memory = Memory("QUADSPI", WINDOW_BASE + offset, len(content), writable=False, content=content)
+                self._space.add_memory(memory)
+                self._core.map_memory(memory)
+                self._ranges.append((memory.base, len(content)))
         else:
-            self._extent = min(max(window.size, PAGE), WINDOW_LIMIT)
-            self._space.add_device(_Accesses(window), self._extent)
-            self._core.map_device(WINDOW_BASE, self._extent)
+            extent = min(max(window.size, PAGE), WINDOW_LIMIT)
+            self._space.add_device(_Accesses(window), extent)
+            self._core.map_device(WINDOW_BASE, extent)
+            self._ranges.append((WINDOW_BASE, extent))
 
     def covers(self, address: int, size: int) -> bool:
         """Tell whether a range touches the window's addresses."""
