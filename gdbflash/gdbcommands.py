@@ -16,13 +16,14 @@ from pathlib import Path
 import gdb
 
 from . import gdbload
-from .call import Call
+from .call import Call, exception_name
 from .errors import GdbflashError, InputError, Interrupted
 from .events import bytes_in_words
 from .flasher import Flasher
 from .gdbconnect import connect
 from .gdboptions import Parameters
 from .gdbprogress import Progress
+from .gdbsession import shown
 from .ingdb import GdbTarget
 from .loader import ExternalLoader, load_loader
 from .options import After, RunOptions, VerifyMode
@@ -42,7 +43,7 @@ _AFTERWARDS = {
 
 def say(text: str) -> None:
     """Write to GDB's terminal at once."""
-    gdb.write(text)
+    gdb.write(shown(text))
     gdb.flush()
 
 
@@ -235,9 +236,8 @@ class Commands:
             with contextlib.closing(connect(self.parameters.server.value)) as target:
                 registers = target.read_registers(("pc", "xpsr"))
                 server = PROFILES[target.capabilities.server].title
-                mode = (
-                    f"in the handler of exception {registers['xpsr'] & 0x1FF}" if registers["xpsr"] & 0x1FF else "ready"
-                )
+                exception = registers["xpsr"] & 0x1FF
+                mode = f"in the handler of {exception_name(exception)}" if exception else "in thread mode"
             say(f"server   {server}\ncore     halted at 0x{registers['pc']:08X}, {mode}\n")
         except GdbflashError as error:
             say(f"target   {error.message}\n")

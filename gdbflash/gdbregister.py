@@ -16,6 +16,7 @@ import gdb
 from .errors import GdbflashError
 from .gdbcommands import Commands
 from .gdboptions import Shown, Words, call_argument
+from .gdbsession import shown
 from .options import VerifyMode
 from .plan import EraseMode
 
@@ -43,14 +44,15 @@ class Command(gdb.Command):  # type: ignore[misc]
         except Shown:
             return
         except GdbflashError as error:
-            raise gdb.GdbError(error.message) from None
+            raise gdb.GdbError(shown(error.message)) from None
         except KeyboardInterrupt:
             raise gdb.GdbError(self._commands.progress.interrupted) from None
         except gdb.error as error:
-            raise gdb.GdbError(f"GDB refused: {error}") from None
+            raise gdb.GdbError(shown(f"GDB refused: {error}")) from None
         except Exception as bug:
             traceback.print_exc()
-            raise gdb.GdbError(f"This is a bug of gdbflash, please report it: {type(bug).__name__}: {bug}") from None
+            said = f"This is a bug of gdbflash, please report it: {type(bug).__name__}: {bug}"
+            raise gdb.GdbError(shown(said)) from None
 
     def complete(self, text: str, word: str | None) -> Any:
         """Complete options, their values, functions and files."""

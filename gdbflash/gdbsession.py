@@ -32,6 +32,12 @@ def run(command: str) -> str:
     return str(gdb.execute(command, to_string=True))
 
 
+def shown(text: str) -> str:
+    """Give text as GDB can show it: in a C locale it fails on every other character than ASCII."""
+    charset = gdb.host_charset() if hasattr(gdb, "host_charset") else "ascii"  # GDB 12
+    return text.encode(charset, "backslashreplace").decode(charset)
+
+
 class UserSession:
     """What the user had; made at the start of a command, restored at its end.
 

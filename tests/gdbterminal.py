@@ -41,8 +41,7 @@ class Terminal:
     def wait(self) -> str:
         """Wait for the prompt and give what was shown before it."""
         self.child.expect_exact(PROMPT)
-        assert self.child.before is not None
-        return self.child.before.replace("\r\n", "\n")
+        return str(self.child.before).replace("\r\n", "\n")
 
     def send(self, line: str) -> None:
         """Type a line."""

@@ -10,7 +10,20 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "gdbflash"
 
-VALUES = {"errors", "options", "ranges", "storage", "findings", "elf", "files", "loader", "image", "plan", "layout", "events"}
+VALUES = {
+    "errors",
+    "options",
+    "ranges",
+    "storage",
+    "findings",
+    "elf",
+    "files",
+    "loader",
+    "image",
+    "plan",
+    "layout",
+    "events",
+}
 SEAM = {"target"}
 CORE = VALUES | SEAM | {"call", "compare", "devices", "digest", "quiesce", "recovery", "session", "flasher", "spec"}
 
@@ -60,8 +73,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gdbprogress": {"errors", "events"},
     "gdboptions": CORE | {"events"},
     "gdbload": CORE | {"gdboptions", "gdbsession"},
-    "gdbcommands": CORE | {"gdbconnect", "gdbload", "gdboptions", "gdbprogress", "ingdb", "output", "planned", "profiles"},
-    "gdbregister": {"errors", "gdbcommands", "gdboptions", "options", "plan"},
+    "gdbcommands": CORE
+    | {"gdbconnect", "gdbload", "gdboptions", "gdbprogress", "gdbsession", "ingdb", "output", "planned", "profiles"},
+    "gdbregister": {"errors", "gdbcommands", "gdboptions", "gdbsession", "options", "plan"},
     "cliopts": CORE | {"console"},
     "cli": CORE | {"__init__", "boardcommand", "cliopts", "console", "doctor", "output", "planned", "reach"},
     "__main__": {"cli"},
