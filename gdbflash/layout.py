@@ -20,6 +20,8 @@ SCRATCH_SIZE = 256
 LEAST_STACK = 1024
 """What the vendor's tool gives; real loaders were measured to use 92 to 428 bytes."""
 LARGE_STACK = 16 * 1024
+ROUTINE, LEAST_ROUTINE = 4096, 1024
+"""The digest routine and its tables: sectors that one call digests, about 290 or 35."""
 LEAST_BUFFER = 256
 """A page of the usual serial NOR chip: less would make every program call partial."""
 
@@ -29,11 +31,13 @@ class Layout:
     """Who owns which part of the RAM while a loader is in it.
 
     From low to high: the word for the return address, the loader's segments (which may lie anywhere), then in the
-    largest free stretch scratch, stack (growing down to its canary) and buffers, each followed by a guard word.
+    largest free stretch the digest routine, scratch, stack (growing down to its canary) and buffers, each followed by
+    a guard word.
     """
 
     ram: Range
     return_address: int
+    routine: Range
     scratch: Range
     stack: Range
     buffers: tuple[Range, ...]
@@ -51,7 +55,7 @@ class Layout:
     @property
     def used(self) -> tuple[Range, ...]:
         """What is overwritten, the loader's segments excepted."""
-        parts = (Range(self.return_address, WORD), self.scratch, self.stack, *self.buffers)
+        parts = (Range(self.return_address, WORD), self.routine, self.scratch, self.stack, *self.buffers)
         return (*parts, Range(self.last_word, WORD))
 
 
@@ -80,7 +84,8 @@ def plan_layout(loader: ExternalLoader, ram: Range, *, buffers: int = 1, largest
     room = without((Range(loader.return_address, ram.end - loader.return_address),), taken)
     free = max(room, key=lambda each: each.size, default=Range(ram.end, 0))
     start, end = -(-free.address // 8) * 8, free.end // 8 * 8
-    fixed = SCRATCH_SIZE + buffers * 8
+    routine = Range(start, ROUTINE if end - start >= 4 * LARGE_STACK else LEAST_ROUTINE)
+    fixed = routine.size + SCRATCH_SIZE + buffers * 8
     total = end - start - fixed
     stack_size = LARGE_STACK if total >= 4 * LARGE_STACK else max(LEAST_STACK, total // 4 // 8 * 8)
     size = (total - stack_size) // buffers // 8 * 8
@@ -94,12 +99,13 @@ def plan_layout(loader: ExternalLoader, ram: Range, *, buffers: int = 1, largest
             f"({fixed + LEAST_STACK + LEAST_BUFFER} are needed). Name more RAM with --ram START:SIZE.",
             free=max(0, end - start),
         )
-    scratch = Range(start, SCRATCH_SIZE)
+    scratch = Range(routine.end, SCRATCH_SIZE)
     stack = Range(scratch.end, stack_size)
     first = stack.end
     return Layout(
         ram=ram,
         return_address=loader.return_address,
+        routine=routine,
         scratch=scratch,
         stack=stack,
         buffers=tuple(Range(first + index * (size + 8), size) for index in range(buffers)),

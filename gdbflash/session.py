@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .call import SUCCESS, Call, Returned, expect_success, perform
 from .devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ram_around
+from .digest import Key, Routine
 from .errors import CallFailed, PlanError, PrepareError, TargetError
 from .events import Noted, Observer
 from .layout import WORD, Layout, plan_layout
@@ -105,8 +106,8 @@ def _is_memory(target: Target, address: int) -> bool:
     return True
 
 
-def initial_memory(loader: ExternalLoader, layout: Layout) -> Content:
-    """Give what RAM holds before the first call: segments, zeroed NOBITS, paint on stack and guards.
+def initial_memory(loader: ExternalLoader, layout: Layout, routine: Routine) -> Content:
+    """Give what RAM holds before the first call: segments, zeroed NOBITS, our routine, paint on stack and guards.
 
     NOBITS come last and win over a segment that they overlap, as in two real loaders.
     """
@@ -115,6 +116,7 @@ def initial_memory(loader: ExternalLoader, layout: Layout) -> Content:
     paint = [layout.stack, *(Range(buffer.end, WORD) for buffer in layout.buffers)]
     ours = [
         (layout.return_address, memoryview(_BKPT)),
+        (layout.routine.address, memoryview(routine.image)),
         (layout.scratch.address, memoryview(bytes(layout.scratch.size))),
         *((each.address, memoryview(_PAINT * (each.size // WORD))) for each in paint),
     ]
@@ -140,6 +142,7 @@ class LoadedLoader:
         self.loader = loader
         self.layout = layout
         self.device = device
+        self.routine = Routine(layout.routine, Key.random())
         self.calls = 0
         self._options = options
         self._observe = observe
@@ -148,7 +151,7 @@ class LoadedLoader:
 
     def _load(self) -> None:
         """Write the image and read it back; raises PrepareError."""
-        memory = initial_memory(self.loader, self.layout)
+        memory = initial_memory(self.loader, self.layout, self.routine)
         self._trusted = self.target.disturbances
         for where in memory.ranges:
             expected = memory.read(where)

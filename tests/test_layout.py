@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdbflash.devices import idcode_addresses, ram_around
+from gdbflash.digest import Key, Routine
 from gdbflash.errors import PlanError
 from gdbflash.layout import Layout, plan_layout
 from gdbflash.ranges import Range
@@ -20,32 +21,34 @@ def test_h750_layout_whole() -> None:
     assert layout == Layout(
         ram=AXI,
         return_address=0x24000000,
-        scratch=Range(0x24001208, 256),
-        stack=Range(0x24001308, 16 * KIB),
-        buffers=(Range(0x24005308, 0x7AC00),),
+        routine=Range(0x24001208, 4096),
+        scratch=Range(0x24002208, 256),
+        stack=Range(0x24002308, 16 * KIB),
+        buffers=(Range(0x24006308, 0x79C00),),
     )
-    assert layout.stack_top == 0x24005308
+    assert layout.stack_top == 0x24006308
     assert layout.last_word == 0x2407FF08
 
 
 def test_two_buffers_are_equal_and_each_has_its_guard_word() -> None:
     first, second = plan_layout(make_loader(), AXI, buffers=2).buffers
-    assert first == Range(0x24005308, 0x3D600)
-    assert second == Range(first.end + 8, 0x3D600)
+    assert first == Range(0x24006308, 0x3CE00)
+    assert second == Range(first.end + 8, 0x3CE00)
 
 
 def test_storage_info_at_the_top_of_ram_is_left_alone() -> None:
     loader = make_loader(segments=((0x24000004, 0x1000, 0x1000), (0x2407FF00, 200, 200)))
     layout = plan_layout(loader, AXI)
-    assert layout.scratch.address == 0x24001008
+    assert layout.routine.address == 0x24001008
     assert layout.buffers[0].end + 4 <= 0x2407FF00
 
 
 def test_a_small_ram_keeps_the_least_stack() -> None:
     loader = make_loader(segments=((0x20000004, 3000, 3000),), page_size=256)
     layout = plan_layout(loader, Range(0x20000000, 8 * KIB))
-    assert layout.stack.size == 1224
-    assert layout.buffers[0].size == 3584
+    assert layout.routine.size == 1024
+    assert layout.stack.size == 1024
+    assert layout.buffers[0].size == 2816
 
 
 @pytest.mark.parametrize(
@@ -80,6 +83,7 @@ def test_parts_never_overlap_and_stay_in_ram(ram_size: int, buffers: int, page: 
     assert layout.stack_top % 8 == 0
     assert all(each.address % 8 == 0 and each.size % 8 == 0 for each in layout.buffers)
     assert layout.stack.size >= KIB
+    assert Routine(layout.routine, Key(1, 2, 3, 5)).image
 
 
 def test_ram_comes_from_the_device_or_the_link_address() -> None:
