@@ -103,7 +103,9 @@ def flashing(settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ..
     options = reach.run_options(loaders)
     with (
         interruption.installed(),
-        reached(reach.server, reach.connect, reach.launch, reach.gdb, settings.log, console.observe) as target,
+        reached(
+            reach.server, reach.connect, reach.launch, reach.gdb, settings.log, console.observe, reach.tcl
+        ) as target,
     ):
         interruption.patient = True
         with Flasher(target, options, console.observe, lambda: interruption.requested) as flasher:
@@ -360,8 +362,8 @@ def doctor(settings: Settings, reach: Reach) -> Data:
         show(check)
     try:
         place = (reach.server, reach.connect, reach.launch, reach.gdb, settings.log)
-        with Interruption().installed(), reached(*place, settings.console.observe) as target:
-            for check in check_target(target, loaders):
+        with Interruption().installed(), reached(*place, settings.console.observe, reach.tcl) as target:
+            for check in check_target(target, loaders, reach.ram):
                 show(check)
     except (SetupError, ConnectionLost) as error:
         show(Check("server", False, error.message))

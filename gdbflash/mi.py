@@ -18,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import textwrap
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -39,6 +40,9 @@ START_TIMEOUT = 20.0
 """Seconds for gdb's first answer: a cold start from a slow disk with Python inside."""
 SETTLE_TIMEOUT = 5.0
 """Seconds for gdb to come back to its prompt after SIGINT."""
+
+_LONGEST_QUOTE = 160
+"""Characters of a server's own words in a message: OpenOCD can say a page; the trace has all of it."""
 
 _CONNECTION_LOST = re.compile(
     r"Remote connection closed|Remote communication error|Connection reset by peer|Connection timed out"
@@ -338,9 +342,10 @@ class MiClient:
         message = str(reply.payload.get("msg", ""))
         if self._lost or _CONNECTION_LOST.search(message):
             return self._connection_lost(message)
-        said = " ".join((reply.target or reply.log).split())
+        said = textwrap.shorten(reply.target or reply.log, _LONGEST_QUOTE, placeholder=" ...")
         if said and said not in message:
-            message = f"{message} ({said})"
+            # Of a monitor command that failed GDB itself can only say that it did.
+            message = said if message == "Protocol error with Rcmd" else f"{message} ({said})"
         return CommandRefused(f"gdb refused {text}: {message}", command=text, reply=message)
 
     def _check_connection(self) -> None:

@@ -115,7 +115,7 @@ def _server_missing(endpoint: Endpoint, error: GdbflashError, profile: ServerPro
     elif re.search(r"closed|reset by peer|Broken pipe|disconnected", reply):
         message = (
             f"{endpoint} hung up at once; is it a GDB server, does it see its target (its own output tells), "
-            "and is another debugger connected to it?"
+            "and is another debugger connected to it? If its probe went away in between, restart it."
         )
     else:
         message = f"{endpoint} does not answer as a GDB server; is it one? If so, restart it and check the probe."

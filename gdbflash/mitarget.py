@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-from . import corereset
+from . import corereset, tcl
 from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, PrepareError
 from .mi import MiClient, MiValue, Record
 from .mimemory import MiMemory
@@ -21,6 +23,8 @@ RESET_TIMEOUT = 20.0
 """Seconds for a monitor command; a reset through a slow probe with its scripts takes a few."""
 HALT_TIMEOUT = 5.0
 """Seconds for a running core to halt after the interrupt; OpenOCD polls every 0.1 s."""
+FIRST_POLL = 0.001
+"""Seconds after which OpenOCD is first told to look whether the core halted; later as `_poll_pause` says."""
 GUARD_BELOW = 16
 """Bytes below a return address that GDB reads to unwind the stack there (it looks back for an epilogue)."""
 
@@ -47,16 +51,30 @@ class MiTarget:
         self._guard: range | None = None
         self._disturbances = 0
         self._released = False
+        self._tcl: tcl.TclTarget | None = None
 
     @property
     def capabilities(self) -> Capabilities:
         """What this debugger and server can do."""
-        return Capabilities(server=self.profile.name, registers=frozenset(self._numbers))
+        return Capabilities(
+            server=self.profile.name,
+            registers=frozenset(self._numbers),
+            memory_while_running=self._tcl is not None,
+        )
+
+    def use_tcl(self, host: str, port: int) -> None:
+        """Use OpenOCD's Tcl port from now on; raises ServerMissing unless it is the same OpenOCD's."""
+        self._tcl = tcl.find(host, port, lambda command: self.take(f"monitor {command}"))
 
     @property
     def gdb_pid(self) -> int:
         """Process id of gdb."""
         return self._client.pid
+
+    @property
+    def gdb_directory(self) -> Path:
+        """gdb's private working directory."""
+        return self._client.directory
 
     @property
     def disturbances(self) -> int:
@@ -71,13 +89,21 @@ class MiTarget:
             self._drop_breakpoint()  # a server that writes BKPT into RAM would let it be seen
         elif self._guard and address < self._guard.stop and self._guard.start < address + size:
             self._drop_guard()
-        return self._memory.read(address, size)
+        try:
+            return self._memory.read(address, size)
+        except MemoryAccessError:
+            self._check_core()
+            raise
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
         if _overlap(self._breakpoint, address, len(data)):
             self._drop_breakpoint()  # its BKPT in RAM would be overwritten unseen
-        self._memory.write(address, data)
+        try:
+            self._memory.write(address, data)
+        except MemoryAccessError:
+            self._check_core()
+            raise
 
     # Registers
 
@@ -150,7 +176,7 @@ class MiTarget:
             self._client.forget_events()
             started = True
             self._client.command("-exec-continue")
-            stopped = self._client.wait_event("stopped", timeout)
+            stopped = self._wait_for_stop(timeout)
             reason = StopReason.ELSEWHERE
             if stopped is None:
                 stopped, reason = self._halt(), StopReason.TIMEOUT
@@ -170,8 +196,30 @@ class MiTarget:
         signal = stopped.payload.get("signal-name", "")
         return Stop(StopReason.ARRIVED if pc == address else reason, pc, str(signal))
 
+    def _wait_for_stop(self, timeout: float) -> Record | None:
+        """Wait until the core halted; None when timeout seconds passed.
+
+        OpenOCD looks at the core every 0.1 s by itself, and at once when its Tcl port is told so.
+        """
+        begun = time.monotonic()
+        while self._tcl is not None:
+            passed = time.monotonic() - begun
+            stopped = self._client.wait_event("stopped", min(_poll_pause(passed), max(0.0, timeout - passed)))
+            if stopped is not None or passed >= timeout:
+                return stopped
+            try:
+                self._tcl.poll()
+            except CommandRefused:  # the core cannot be looked at: OpenOCD will tell GDB, in its own time
+                break
+            except ConnectionLost:  # the port is gone, and GDB's connection may be all right
+                self._tcl = None
+        return self._client.wait_event("stopped", max(0.0, begun + timeout - time.monotonic()))
+
     def _check_core(self) -> None:
-        """Tell a core that does not do as it should from a server that has lost it; raises ConnectionLost."""
+        """Tell a core or a memory that does not do as it should from a server that has lost its target.
+
+        Raises ConnectionLost for the latter.
+        """
         if not self.profile.read_check:
             return
         try:
@@ -239,7 +287,11 @@ class MiTarget:
     def reset_and_halt(self) -> None:
         """Reset the MCU and leave it halted before its first instruction; raises PrepareError."""
         self._disturb()
-        corereset.reset_and_halt(self, self.profile)
+        try:
+            corereset.reset_and_halt(self, self.profile)
+        except PrepareError:
+            self._check_core()
+            raise
 
     def reset_and_run(self) -> None:
         """Reset the MCU and leave it running; the target can only be closed afterwards."""
@@ -282,10 +334,15 @@ class MiTarget:
             except ConnectionLost:
                 if step != "detach":  # some servers end at once
                     raise
+            except CommandRefused:
+                self._check_core()
+                raise
             self._released |= step == "detach"
 
     def close(self) -> None:
         """Give the connection back; the core stays as it is. Never raises."""
+        if self._tcl is not None:
+            self._tcl.close()
         try:
             if not self._released:
                 self._released = True
@@ -314,6 +371,11 @@ class MiTarget:
                 "Is the board powered and the probe wired to it?",
                 server=self.profile.name,
             ) from error
+
+
+def _poll_pause(passed: float) -> float:
+    """Give the seconds to the next poll: looking at the core costs the short call nothing, and the long one 6 %."""
+    return min(max(FIRST_POLL, passed / 16), 0.1)
 
 
 def _overlap(inserted: tuple[int, str] | None, address: int, size: int) -> bool:

@@ -65,6 +65,8 @@ class ServerProfile:
     """A failed read may be answered with zeros."""
     read_check: str = ""
     """A command that reads one byte at the address appended and fails when that fails."""
+    tcl_port: int = 0
+    """Default port of a Tcl interpreter that can do more while the core runs; 0: the server has none."""
     runs_code: tuple[str, ...] = ()
     """Beginnings of monitor commands after which the target's RAM may have changed."""
 
@@ -90,6 +92,7 @@ PROFILES: dict[str, ServerProfile] = {
             late_write_errors=True,
             failed_reads_are_zeros=True,
             read_check="monitor mdb",
+            tcl_port=6666,
         ),
         ServerProfile(
             name="stlink",

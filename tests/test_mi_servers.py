@@ -123,7 +123,7 @@ def test_a_server_that_hangs_up(gdb: str, serve: Callable[[socket.socket], None]
     assert isinstance(error, ServerMissing)
     assert error.message == (
         f"{endpoint} hung up at once; is it a GDB server, does it see its target (its own output tells), "
-        "and is another debugger connected to it?"
+        "and is another debugger connected to it? If its probe went away in between, restart it."
     )
 
 
@@ -224,3 +224,29 @@ def test_gdb_killed_in_the_middle(gdb: str, qemu: RunningServer) -> None:
     with pytest.raises(ConnectionLost, match="gdb ended in the middle"):
         target.run_until(qemu.ram + 0x100, 60)
     target.close()
+
+
+@pytest.mark.parametrize("gdb", GDBS)
+def test_a_server_that_falls_silent_is_told_and_left(gdb: str, qemu: RunningServer) -> None:
+    target = connect(qemu.endpoint, gdb_path(gdb))
+    target.write_memory(qemu.ram, bytes.fromhex("fee7"))
+    target.write_registers({"pc": qemu.ram, "xpsr": 0x01000000})
+    assert qemu.freeze is not None
+    qemu.freeze()
+    with pytest.raises(ConnectionLost, match="the GDB server or the probe hangs"):
+        target.run_until(qemu.ram + 0x100, 0.1)
+    target.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(target.gdb_pid, 0)
+
+
+@pytest.mark.parametrize("gdb", GDBS)
+def test_a_server_that_falls_silent_between_commands(gdb: str, qemu: RunningServer) -> None:
+    target = connect(qemu.endpoint, gdb_path(gdb))
+    assert qemu.freeze is not None
+    qemu.freeze()
+    with pytest.raises(ConnectionLost):
+        target.read_memory(qemu.ram, 4)
+    target.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(target.gdb_pid, 0)
