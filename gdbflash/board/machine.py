@@ -80,7 +80,6 @@ class Machine:
         self.quadspi.interrupt = lambda level: self.processor.set_interrupt(QUADSPI_IRQ, level)
         self.soc.attach_quadspi(self.quadspi)
         self._window = WindowMapping(self.soc.space, self.processor.core, lambda: self.quadspi.window)
-        self.processor.on_reset = self.soc.reset
         self.processor.on_idle = self.quadspi.tick
         self.processor.before_run = self._window.update
         self._init_threads()
@@ -96,8 +95,9 @@ class Machine:
         self._step_first = False
         self._failure: Exception | None = None
         self._reason = HaltReason.VECTOR_CATCH
-        self.processor.reset()
+        self.processor.reset()  # by power-on: the peripherals are as new
         self.processor.resets = 0
+        self.processor.on_reset = self.soc.reset
         self._alarm = Alarm(self.clock, self.processor.core.interrupt)
         self._thread = threading.Thread(target=self._run, name="board core", daemon=True)
         self._thread.start()
