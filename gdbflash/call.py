@@ -42,6 +42,8 @@ _EXCEPTIONS = {
     14: "PendSV",
     15: "SysTick",
 }
+_FAULTS = range(3, 7)
+"""HardFault to UsageFault."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def _failure(target: Target, call: Call, stop: Stop, seconds: float) -> TargetEr
     }
     where = f"PC 0x{stop.pc:08X}, LR 0x{registers.get('lr', 0):08X}, xPSR 0x{registers.get('xpsr', 0):08X}"
     exception = registers.get("xpsr", 0) & 0x1FF
+    timed_out = stop.reason is StopReason.TIMEOUT and exception not in _FAULTS  # whose handlers spin for ever
     if exception:
         name = exception_name(exception)
         cause = f"{call} ended in {name} ({where}{_faults_in_words(faults)})"
@@ -139,7 +142,7 @@ def _failure(target: Target, call: Call, stop: Stop, seconds: float) -> TargetEr
         cause = f"{call} did not return within {call.timeout:g} s and was halted ({where})"
     else:
         cause = f"{call} stopped before its return address ({where}{', ' + stop.signal if stop.signal else ''})"
-    if stop.reason is StopReason.TIMEOUT:
+    if timed_out:
         return CallTimeout(f"{cause}. {_timeout_advice(faults)}", **data)
     return CallStopped(f"{cause}. Check that the loader is made for this device and board.", **data)
 

@@ -16,7 +16,9 @@ from . import __version__
 from .devices import CPUID_ADDRESS, DEVICES, ram_around
 from .errors import GdbflashError, PlanError
 from .gdbs import find_gdb
+from .layout import plan_layout
 from .loader import ExternalLoader
+from .ranges import Range
 from .session import identify
 from .target import Target
 
@@ -70,8 +72,8 @@ def _gdb_says(program: Path, *arguments: str) -> str:
     return done.stdout or done.stderr or "says nothing"
 
 
-def check_target(target: Target, loaders: tuple[ExternalLoader, ...]) -> Iterator[Check]:
-    """Look at a connected target; it is halted, and nothing in it is changed."""
+def check_target(target: Target, loaders: tuple[ExternalLoader, ...], ram: Range | None = None) -> Iterator[Check]:
+    """Look at a connected target; it is halted, and nothing in it is changed. ram: what --ram named."""
     capabilities = target.capabilities
     yield Check("server", True, capabilities.server)
     missing = [name for name in _NEEDED if name not in capabilities.registers]
@@ -96,7 +98,8 @@ def check_target(target: Target, loaders: tuple[ExternalLoader, ...]) -> Iterato
         yield Check("device", True, f"{DEVICES[device.device_id].name} (DEV_ID 0x{device.device_id:03X}){unit}")
     for loader in loaders:
         try:
-            ram = ram_around(loader.link_address, device.device_id)[0]
-            yield Check("RAM", True, f"{ram} for {loader.path}")
+            chosen = ram or ram_around(loader.link_address, device.device_id)[0]
+            plan_layout(loader, chosen)
+            yield Check("RAM", True, f"{chosen} for {loader.path}")
         except PlanError as error:
             yield Check("RAM", False, error.message)

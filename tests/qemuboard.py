@@ -54,6 +54,8 @@ class Board:
     """Sectors that 256 KiB at odd addresses touch."""
     ram: str = ""
     """What --ram must say."""
+    nothing: int = 0xC0000000
+    """Where the loader built with FAULTS_IN_ERASE reads."""
     link_address: int = 0x20000004
     stack: int = 0x20010000
     """First address behind the RAM."""
@@ -78,6 +80,7 @@ AST1030 = Board(
     sector=4 * KIB,
     touched=65,
     ram="0x10000:704K",
+    nothing=0x60000000,
     link_address=0x10004,
     stack=0xC0000,
 )
