@@ -27,20 +27,21 @@ FLAGS = (
 LINK = (*ZIG, "ld.lld", "-m", "armelf", "-z", "max-page-size=4", "--build-id=none")
 
 
-def build_program(name: str, *defines: str) -> Path:
-    """Build tests/programs/NAME.c with `-D` defines by NAME.ld; returns the ELF file. Raises CompilerFailed.
+def build_program(name: str, *defines: str, script: str = "") -> Path:
+    """Build tests/programs/NAME.c with `-D` defines by NAME.ld or another script; returns the ELF file.
 
     Built files are kept, keyed by what goes into them, and appear whole: test processes side by side share them.
+    Raises CompilerFailed.
     """
-    source, script = PROGRAMS / f"{name}.c", PROGRAMS / f"{name}.ld"
+    source, layout = PROGRAMS / f"{name}.c", PROGRAMS / f"{script or name}.ld"
     flags = [*FLAGS, *(f"-D{define}" for define in defines)]
-    digest = hashlib.sha256("\0".join(flags).encode() + source.read_bytes() + script.read_bytes())
+    digest = hashlib.sha256("\0".join(flags).encode() + source.read_bytes() + layout.read_bytes())
     target = CACHE / f"{name}-{digest.hexdigest()[:20]}.elf"
     if not target.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
             made, linked = Path(scratch) / "program.o", Path(scratch) / "program.elf"
             run_compiler([*flags, "-c", str(source), "-o", str(made)])
-            run_compiler([*LINK, "-T", str(script), str(made), "-o", str(linked)])
+            run_compiler([*LINK, "-T", str(layout), str(made), "-o", str(linked)])
             linked.replace(target)
     return target

@@ -33,8 +33,14 @@ extern uint32_t _main_stack[];
 volatile uint32_t ticks, sum, seen;
 uint32_t noise[1024];
 uint32_t initialised = 0x600DDA7Au;
+#ifdef DATA_IN_RAM
+__attribute__((section(".dtcm"), used)) volatile uint32_t more[64] = {0x600DDA7Au, [63] = 0x600DDA7Bu};
+#define DATA_IS_RIGHT (initialised == 0x600DDA7Au && more[0] == 0x600DDA7Au && more[63] == 0x600DDA7Bu)
+#else
+#define DATA_IS_RIGHT (initialised == 0x600DDA7Au)
+#endif
 
-EXTERNAL const uint32_t table[300] = {0x13579BDFu, 0x2468ACE0u, [299] = 0xFEEDC0DEu};
+EXTERNAL const volatile uint32_t table[300] = {0x13579BDFu, 0x2468ACE0u, [299] = 0xFEEDC0DEu};
 
 void Reset_Handler(void);
 void good(void);
@@ -174,7 +180,7 @@ __attribute__((naked, noinline)) static void become_thread(void)
 int main(void)
 {
     map_external_flash();
-    if (initialised == 0x600DDA7Au && table[0] == 0x13579BDFu && table[299] == 0xFEEDC0DEu) {
+    if (DATA_IS_RIGHT && table[0] == 0x13579BDFu && table[299] == 0xFEEDC0DEu) {
         good();
     } else {
         bad();

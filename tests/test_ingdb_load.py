@@ -1,0 +1,102 @@
+"""`gdbflash load`: one program for internal flash, RAM and external memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gdbflash.image import load_image
+from tests.boards import GDBS, LOADER, RunningBoard, running_board
+from tests.debuggee import FLASH
+from tests.gdbterminal import GDBINIT, Terminal, gdb_terminal
+from tests.programbuild import build_program
+
+each_gdb = pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+
+
+@pytest.fixture
+def board() -> Iterator[RunningBoard]:
+    with running_board() as running:
+        yield running
+
+
+def sit_down(gdb: Path, board: RunningBoard, program: Path | None, state: Path) -> Iterator[Terminal]:
+    arguments = ["-x", str(GDBINIT), *([str(program)] if program else [])]
+    with gdb_terminal(gdb, *arguments, state=state) as terminal:
+        terminal.run(f"target extended-remote {board.endpoint}")
+        terminal.run(f"gdbflash loader {LOADER}")
+        yield terminal
+
+
+@each_gdb
+def test_a_program_with_data_in_external_flash_runs_because_the_data_is_right(
+    gdb: Path, board: RunningBoard, tmp_path: Path
+) -> None:
+    program = build_program("debuggee")
+    for terminal in sit_down(gdb, board, program, tmp_path / "state"):
+        board.chip.memory[0x10000 - 4 : 0x10000] = b"kept"
+        shown = terminal.run("gdbflash load")
+        assert "Programmed 64 KiB" in shown
+        assert "into internal flash." in shown
+        assert f"all of {program} compared." in shown
+        assert terminal.value("$pc") == terminal.value("(unsigned)Reset_Handler & ~1")
+        for block in load_image(program).blocks:
+            if block.address >= FLASH:
+                offset = block.address - FLASH
+                assert bytes(board.chip.memory[offset : offset + len(block.data)]) == bytes(block.data)
+            else:
+                assert board.machine.read_memory(block.address, len(block.data)) == bytes(block.data)
+        assert bytes(board.chip.memory[0x10000 - 4 : 0x10000]) == b"kept"
+        terminal.run("break good")
+        terminal.run("break bad")
+        assert "Breakpoint 1, good ()" in terminal.run("continue")
+        # The counter-proof: one wrong byte in external flash, and the program finds it.
+        board.chip.memory[0x10000] ^= 1
+        terminal.run("monitor reset halt")
+        terminal.run("maintenance flush register-cache")
+        assert "Breakpoint 2, bad ()" in terminal.run("continue")
+
+
+@each_gdb
+def test_ram_is_loaded_after_what_uses_ram_to_program_flash(gdb: Path, board: RunningBoard, tmp_path: Path) -> None:
+    """Its data is where the external loader goes, and more of it where the server's flash algorithm does."""
+    program = build_program("debuggee", "DATA_IN_RAM", script="debuggee-ram")
+    addresses = [block.address for block in load_image(program).blocks]
+    assert [address >> 24 for address in addresses] == [0x08, 0x20, 0x24, 0x90]
+    for terminal in sit_down(gdb, board, program, tmp_path / "state"):
+        shown = terminal.run("gdbflash load")
+        assert shown.count("into RAM.") == 2
+        assert "into internal flash." in shown
+        for block in load_image(program).blocks[:3]:
+            assert board.machine.read_memory(block.address, len(block.data)) == bytes(block.data)
+        terminal.run("break good")
+        terminal.run("break bad")
+        assert "Breakpoint 1, good ()" in terminal.run("continue")
+
+
+@each_gdb
+def test_another_program_than_the_one_debugged_may_be_named(gdb: Path, board: RunningBoard, tmp_path: Path) -> None:
+    program = build_program("debuggee")
+    for terminal in sit_down(gdb, board, None, tmp_path / "state"):
+        assert f"all of {program} compared." in terminal.run(f"gdbflash load {program}")
+        assert terminal.value("$pc") == load_entry(program)
+        assert "is no ELF file. Use gdbflash write for other images." in terminal.run(f"gdbflash load {GDBINIT}")
+
+
+def load_entry(program: Path) -> int:
+    return int.from_bytes(program.read_bytes()[24:28], "little") & ~1
+
+
+@each_gdb
+def test_what_the_board_does_not_hold_is_named(
+    gdb: Path, board: RunningBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = build_program("debuggee", "DATA_IN_RAM", script="debuggee-ram")
+    # The server's flash takes everything and keeps nothing.
+    monkeypatch.setattr(board.machine, "program_flash", lambda *_: None)
+    for terminal in sit_down(gdb, board, program, tmp_path / "state"):
+        shown = terminal.run("gdbflash load")
+        assert "The program is not what was loaded" in shown
+        assert "bytes differ from 0x08000000" in shown
