@@ -118,5 +118,8 @@ def _server_missing(endpoint: Endpoint, error: GdbflashError, profile: ServerPro
             "and is another debugger connected to it? If its probe went away in between, restart it."
         )
     else:
-        message = f"{endpoint} does not answer as a GDB server; is it one? If so, restart it and check the probe."
+        message = (
+            f"{endpoint} does not answer as a GDB server; is it one, and is another debugger connected to it? "
+            "If not, restart it and check the probe."
+        )
     return ServerMissing(message, endpoint=str(endpoint), reply=reply)

@@ -321,6 +321,19 @@ def test_qemu_dying_is_a_lost_connection_and_loses_no_kept_bytes(
         assert qemu.content()[: len(BEFORE)] == with_image(b"an image")
 
 
+@pytest.mark.parametrize("board", [SF2], ids=["emcraft-sf2"])
+@pytest.mark.parametrize("server", ["auto", "qemu"])
+def test_a_second_debugger_is_told_of_the_first(board: Board, qemu: RunningQemu, tool: Tool, server: str) -> None:
+    first = connected(qemu)
+    try:
+        assert tool("checksum", hex(board.flash), "1000", "--server", server) == 3
+        assert "is another debugger connected to it?" in tool.shown
+        assert first.read_memory(board.link_address, 4) == bytes(4), "the first one was cut off"
+    finally:
+        first.close()
+    assert tool("checksum", hex(board.flash), "1000", "--server", server) == 0
+
+
 def end_once_erased(qemu: RunningQemu) -> None:
     """End QEMU, as its user may at any time, when the sector of the image is erased."""
     start = ODD - ODD % qemu.board.sector

@@ -136,7 +136,8 @@ def test_a_server_that_never_answers(gdb: str, serve: Callable[[socket.socket], 
         error = refuse(endpoint, gdb)
     assert isinstance(error, ServerMissing)
     assert error.message == (
-        f"{endpoint} does not answer as a GDB server; is it one? If so, restart it and check the probe."
+        f"{endpoint} does not answer as a GDB server; is it one, and is another debugger connected to it? "
+        "If not, restart it and check the probe."
     )
 
 
