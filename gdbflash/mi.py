@@ -139,6 +139,8 @@ class MiClient:
         self._events: deque[Record] = deque(maxlen=256)
         self._said: deque[str] = deque(maxlen=12)
         self._lost = False
+        self.silent = False
+        """A command has had no answer in its time: no other one need be tried on the way out."""
         try:
             self._process = self._start(gdb)
         except OSError as error:
@@ -226,6 +228,7 @@ class MiClient:
                     command=text,
                     reply=record.text,
                 )
+        self.silent = True
         raise ConnectionLost(
             f"No answer to {text} within {timeout:g} s; the GDB server or the probe hangs, restart it.",
             command=text,
@@ -329,6 +332,7 @@ class MiClient:
         for record in self._records(SETTLE_TIMEOUT):
             if record.kind == "result" and record.token == token:
                 self._outstanding = None
+                self.silent = False
                 return
         raise ConnectionLost(
             f"gdb did not come back within {SETTLE_TIMEOUT:g} s of being interrupted; "

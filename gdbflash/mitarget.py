@@ -73,7 +73,7 @@ class MiTarget:
 
     @property
     def gdb_directory(self) -> Path:
-        """gdb's private working directory."""
+        """Private working directory of gdb."""
         return self._client.directory
 
     @property
@@ -236,6 +236,7 @@ class MiTarget:
         self._client.command("-exec-interrupt")
         stopped = self._client.wait_event("stopped", HALT_TIMEOUT)
         if stopped is None:
+            self._client.silent = True
             raise ConnectionLost(
                 f"The core did not halt within {HALT_TIMEOUT:g} s; the GDB server or the probe hangs: "
                 "restart it and power-cycle the board.",
@@ -344,11 +345,11 @@ class MiTarget:
         if self._tcl is not None:
             self._tcl.close()
         try:
-            if not self._released:
+            if not self._released and not self._client.silent:
                 self._released = True
                 self._drop_breakpoint()
                 self._client.command("-target-disconnect", timeout=HALT_TIMEOUT)
-            self._client.close()
+                self._client.close()
         except GdbflashError:
             pass
         finally:

@@ -57,8 +57,6 @@ class ServerProfile:
     """Reset and run."""
     resume: Steps = ("detach",)
     """Run on from PC. `detach` ends the connection and lets the core go."""
-    reads_dhcsr: bool = True
-    """DHCSR at 0xE000EDF0 tells whether the core is halted (QEMU has no debug registers)."""
     late_write_errors: bool = False
     """A failed X packet is acknowledged, and reported on the next one; M packets are answered when done."""
     failed_reads_are_zeros: bool = False
@@ -67,8 +65,6 @@ class ServerProfile:
     """A command that reads one byte at the address appended and fails when that fails."""
     tcl_port: int = 0
     """Default port of a Tcl interpreter that can do more while the core runs; 0: the server has none."""
-    runs_code: tuple[str, ...] = ()
-    """Beginnings of monitor commands after which the target's RAM may have changed."""
 
 
 _OPTION = r"(?:^| )-(?:{})[ =]?(?P<port>\d+)"
@@ -116,7 +112,6 @@ PROFILES: dict[str, ServerProfile] = {
             # system_reset leaves a stopped machine stopped, and sends no stop reply.
             reset_halt=("monitor system_reset",),
             reset_run=("monitor system_reset", "detach"),
-            reads_dhcsr=False,
         ),
         ServerProfile(
             name="pyocd",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -52,12 +54,21 @@ class RunningServer:
     """Where nothing is, and a read is refused."""
     kill: Callable[[], None]
     """End it at once, as a crash would."""
+    freeze: Callable[[], None] | None = None
+    """Leave it there, but silent for ever; None where it is part of the test's own process."""
     vectors: int | None = None
     """Where the vector table must lie; None: wherever VTOR says."""
 
     @property
     def endpoint(self) -> Endpoint:
         return Endpoint(host="127.0.0.1", port=self.port)
+
+
+def interrupt_soon(seconds: float) -> None:
+    """Press Ctrl-C in the test's own thread after so many seconds."""
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGINT)).start()
 
 
 def free_port() -> int:
@@ -93,7 +104,15 @@ def running_qemu(machine: str, *arguments: str, ram: int = 0x20000000) -> Iterat
     ) as process:
         try:
             wait_until_listening(port, process)
-            yield RunningServer("qemu", port, ram, unmapped=0xA0000000, kill=process.kill, vectors=0)
+            yield RunningServer(
+                "qemu",
+                port,
+                ram,
+                unmapped=0xA0000000,
+                kill=process.kill,
+                freeze=partial(process.send_signal, signal.SIGSTOP),
+                vectors=0,
+            )
         finally:
             process.kill()
 
@@ -141,6 +160,7 @@ LEAVES_TRACES = bytes.fromhex(  # a function that changes r2..r12, APSR and the 
 )
 SPIN = bytes.fromhex("fee7")  # b .
 COUNT_FOR_EVER = bytes.fromhex("0130fde7")  # adds r0, #1; b to it
+HALT_HERE = bytes.fromhex("00be7047")  # bkpt #0; bx lr
 UNDEFINED = bytes.fromhex("00de7047")  # udf #0: a UsageFault, escalated to HardFault
 
 RETURN = 0x0

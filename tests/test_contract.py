@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +15,19 @@ from gdbflash.miconnect import connect
 from gdbflash.mitarget import MiTarget
 from gdbflash.target import Stop, StopReason
 from tests import gdbservers
-from tests.gdbservers import CODE, GDBS, HANDLER, RETURN, SERVERS, STACK, TABLE, RunningServer, gdb_path, start_call
+from tests.gdbservers import (
+    CODE,
+    GDBS,
+    HANDLER,
+    RETURN,
+    SERVERS,
+    STACK,
+    TABLE,
+    RunningServer,
+    gdb_path,
+    interrupt_soon,
+    start_call,
+)
 
 SIZES = (1, 2, 3, 4, 7, 64, 255, 256, 257, 1000, 4096, 5003)
 
@@ -183,11 +194,18 @@ def test_a_call_that_faults_ends_in_the_handler(session: Session) -> None:
     test_a_call_returns_and_leaves_its_results(session)
 
 
+# QEMU makes a HardFault of BKPT.
+@pytest.mark.parametrize("server", [name for name in SERVERS if not name.startswith("qemu")], indirect=True)
+def test_a_breakpoint_instruction_halts_where_it_stands(session: Session) -> None:
+    start_call(session.target, session.server, gdbservers.HALT_HERE)
+    stop = session.target.run_until(session.server.ram + RETURN, 10)
+    assert stop == Stop(StopReason.ELSEWHERE, session.server.ram + CODE, "SIGTRAP")
+    test_a_call_returns_and_leaves_its_results(session)
+
+
 def test_ctrl_c_during_a_call_leaves_the_target_halted_and_usable(session: Session) -> None:
     start_call(session.target, session.server, gdbservers.COUNT_FOR_EVER)
-    main = threading.main_thread().ident
-    assert main is not None
-    threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
+    interrupt_soon(0.2)
     with pytest.raises(KeyboardInterrupt):
         session.target.run_until(session.server.ram + RETURN, 30)
     counted = session.target.read_registers(["r0"])["r0"]

@@ -13,7 +13,7 @@ import pytest
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbMissing, InputError
 from gdbflash.mi import MiClient, c_string
-from tests.gdbservers import GDBS, gdb_path
+from tests.gdbservers import GDBS, gdb_path, interrupt_soon
 
 SLEEP = '-interpreter-exec console "python import time; time.sleep({})"'
 
@@ -25,12 +25,6 @@ def client(request: pytest.FixtureRequest) -> Iterator[MiClient]:
         yield running
     finally:
         running.close()
-
-
-def interrupt_soon(seconds: float) -> None:
-    main = threading.main_thread().ident
-    assert main is not None
-    threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGINT)).start()
 
 
 def test_a_reply_carries_its_payload_and_what_was_said(client: MiClient) -> None:

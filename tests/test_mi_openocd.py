@@ -15,7 +15,7 @@ from gdbflash.errors import ConnectionLost, GdbflashError, MemoryAccessError
 from gdbflash.miconnect import connect
 from gdbflash.mitarget import MiTarget
 from tests import gdbservers
-from tests.gdbservers import BOARD_RAM, GDBS, RunningServer, gdb_path, start_call
+from tests.gdbservers import BOARD_RAM, GDBS, RunningServer, gdb_path, interrupt_soon, start_call
 from tests.openocd import TRANSPORTS, running_openocd
 
 END_OF_RAM = BOARD_RAM + 0x80000
@@ -119,6 +119,22 @@ def test_a_probe_that_fails_for_a_moment_yields_no_zeros(bench: Bench, failure: 
             continue
         assert got == data
         bench.link.fail_after = None
+
+
+def test_ctrl_c_in_the_middle_of_a_transfer_leaves_the_target_usable(bench: Bench) -> None:
+    data = random.Random(6).randbytes(200_000)
+    bench.link.kib_per_s = 100
+    for transfer in (
+        lambda: bench.target.write_memory(BOARD_RAM, data),
+        lambda: bench.target.read_memory(BOARD_RAM, len(data)),
+    ):
+        interrupt_soon(0.3)
+        with pytest.raises(KeyboardInterrupt):
+            transfer()
+        assert list(bench.target.gdb_directory.iterdir()) == []
+        bench.target.write_memory(BOARD_RAM, b"after")
+        assert bench.target.read_memory(BOARD_RAM, 5) == b"after"
+        assert bench.target.read_registers(["r1"]) == {"r1": 0}
 
 
 @pytest.mark.parametrize("failure", [LinkFailure.TARGET, LinkFailure.USB])
