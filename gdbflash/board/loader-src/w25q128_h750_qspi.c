@@ -76,9 +76,9 @@ enum {
 #define SECTOR_ERASE_MS (2u * (SECTOR == 0x1000u ? 400u : 2000u))
 #define CHIP_ERASE_MS (2u * 200000u)
 
-/* An erase that lost its host is waited for this long, longer than 64 KiB usually take (150 ms). A chip erase takes a
- * minute: Init then fails, and the host calls it again. */
-#define INTERRUPTED_ERASE_MS 250u
+/* What may be left of a page program that lost its host. An erase goes on for longer, that of the chip for a minute:
+ * Init fails until then, and the host calls it again. */
+#define INTERRUPTED_MS 10u
 
 /* False until Init succeeded; lies in .bss, which the host zeroes. */
 static bool ready;
@@ -133,7 +133,7 @@ static bool stop(void)
         return false;
     }
     QUADSPI->FCR = QUADSPI_FCR_ALL;
-    QUADSPI->CR = QUADSPI_CR_PRESCALER(CLOCK_DIVISOR) | QUADSPI_CR_FTHRES(QUADSPI_FIFO_BYTES / 2u) | QUADSPI_CR_EN;
+    QUADSPI->CR = QUADSPI_CR_PRESCALER(CLOCK_DIVISOR) | QUADSPI_CR_FTHRES(QUADSPI_FIFO_BYTES) | QUADSPI_CR_EN;
     return true;
 }
 
@@ -238,7 +238,7 @@ static bool reset_chip(void)
     send(1u, RELEASE_POWER_DOWN);
 
     /* A reset in the middle of an erase would leave the sector undefined (data sheet 8.2.43). */
-    if (!wait_ready(INTERRUPTED_ERASE_MS)) {
+    if (!wait_ready(INTERRUPTED_MS)) {
         return false;
     }
     send(1u, ENABLE_RESET);
@@ -318,7 +318,7 @@ static bool program_page(uint32_t address, const uint8_t *data, uint32_t size)
     QUADSPI->AR = address - BASE;
 
     for (uint32_t n = 0; n < size;) {
-        if (n % (QUADSPI_FIFO_BYTES / 2u) == 0 && !wait_flags(QUADSPI_SR_FTF, QUADSPI_SR_FTF)) {
+        if (n % QUADSPI_FIFO_BYTES == 0 && !wait_flags(QUADSPI_SR_FTF, QUADSPI_SR_FTF)) {
             return false;
         }
         if (size - n >= sizeof(uint32_t)) {
