@@ -76,10 +76,6 @@ enum {
 #define SECTOR_ERASE_MS (2u * (SECTOR == 0x1000u ? 400u : 2000u))
 #define CHIP_ERASE_MS (2u * 200000u)
 
-/* What may be left of a page program that lost its host. An erase goes on for longer, that of the chip for a minute:
- * Init fails until then, and the host calls it again. */
-#define INTERRUPTED_MS 10u
-
 /* False until Init succeeded; lies in .bss, which the host zeroes. */
 static bool ready;
 
@@ -237,8 +233,12 @@ static bool reset_chip(void)
     send(3u, ALL_ONES); /* ends QPI mode */
     send(1u, RELEASE_POWER_DOWN);
 
-    /* A reset in the middle of an erase would leave the sector undefined (data sheet 8.2.43). */
-    if (!wait_ready(INTERRUPTED_MS)) {
+    /*
+     * A reset in the middle of an operation would leave the array undefined (data sheet 8.2.43). A page program that
+     * lost its host is over soon. An erase goes on for longer, that of the chip for a minute: Init fails until then,
+     * and the host calls it again.
+     */
+    if (!wait_ready(PAGE_PROGRAM_MS)) {
         return false;
     }
     send(1u, ENABLE_RESET);
