@@ -287,6 +287,35 @@ def test_restore_leaves_registers_and_ram_of_a_halted_program(board: Board, qemu
 
 
 @boards
+def test_run_lets_an_interrupted_program_go_on(board: Board, qemu: RunningQemu, tool: Tool) -> None:
+    target = connected(qemu)
+    target.write_registers({"r0": 0x10000000, "r7": 7, "pc": PROGRAM_ADDRESS})
+    target.resume()
+    target.close()
+    assert tool("checksum", hex(board.flash), "1000", "--before", "none", "--after", "run") == 0, tool.shown
+    target = connected(qemu)
+    try:
+        registers = target.read_registers(["pc", "r0", "r7", "sp"])
+        assert registers["pc"] in (PROGRAM_ADDRESS, PROGRAM_ADDRESS + 2)
+        assert 0x10000000 < registers["r0"] < 0xF0000000
+        assert registers["r7"] == 7
+    finally:
+        target.close()
+
+
+@boards
+def test_halted_after_the_last_call(board: Board, qemu: RunningQemu, tool: Tool) -> None:
+    assert tool("call", "Init", "--after", "halt") == 0
+    target = connected(qemu)
+    try:
+        registers = target.read_registers(["pc", "r0"])
+        assert registers == {"pc": board.link_address - 4, "r0": 1}
+        assert target.read_registers(registers) == registers
+    finally:
+        target.close()
+
+
+@boards
 def test_interrupts_that_this_server_cannot_turn_off_are_refused(
     board: Board, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
