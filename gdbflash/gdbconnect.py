@@ -10,8 +10,9 @@ import re
 import gdb
 
 from .errors import PrepareError, ServerMissing
+from .gdbmemory import lost_told
 from .gdbsession import run
-from .ingdb import GdbTarget, lost_told
+from .ingdb import GdbTarget
 from .profiles import PROFILES, ServerProfile, detect
 
 _REGISTERS = frozenset(

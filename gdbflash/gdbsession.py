@@ -23,7 +23,7 @@ _SETTINGS = (
 )
 DEEPEST_STACK = 0x10000
 """Bytes below a loader's initial SP that count as its stack: four times the largest that a layout gives."""
-_UNWOUND = (*(f"r{number}" for number in range(13)), "sp", "lr", "pc", "xpsr", "msp", "psp")
+_UNWOUND = frozenset((*(f"r{number}" for number in range(13)), "sp", "lr", "pc", "xpsr", "msp", "psp"))
 """What GDB needs of a frame to unwind the next one; xPSR, MSP and PSP for those of exceptions (arm-tdep.c)."""
 
 
@@ -51,8 +51,9 @@ class UserSession:
         _select_running_thread()
         newest = gdb.newest_frame()
         newest.select()
-        registers = {name: newest.read_register(name) for name in _UNWOUND if _has(newest, name)}
-        self.pc = int(registers["pc"]) & 0xFFFFFFFF
+        named = [each.name for each in newest.architecture().registers() if each.name.lower() in _UNWOUND]
+        registers = {name: newest.read_register(name) for name in named}
+        self.pc = int(newest.read_register("pc")) & 0xFFFFFFFF
         self.is_current = True
         """Whether the program that the user was in is still to be given back."""
         self._unwinder = LoaderUnwinder(registers)
@@ -185,14 +186,6 @@ def _as_word(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return str(value)
-
-
-def _has(frame: Any, register: str) -> bool:
-    try:
-        frame.read_register(register)
-    except (ValueError, gdb.error):
-        return False
-    return True
 
 
 def _level(frame: Any) -> int:

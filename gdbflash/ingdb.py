@@ -6,17 +6,17 @@ one is found is in `gdbconnect`, the user's side of the session in `gdbsession`,
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import gdb
 
 from . import corereset
-from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError
+from .errors import CommandRefused, ConnectionLost, GdbflashError
+from .gdbmemory import GdbMemory, connection_lost, lost_told
 from .gdbsession import UserSession, run
 from .profiles import ServerProfile
 from .target import Capabilities, Stop, StopReason
@@ -41,6 +41,7 @@ class GdbTarget:
         """What could not be given back as it was, in sentences; complete after `close`."""
         self._spellings = dict(spellings)
         self._session = UserSession()
+        self._memory = GdbMemory(profile)
         self._breakpoint: Any = None
         self._address = 0
         self._disturbances = 0
@@ -64,41 +65,13 @@ class GdbTarget:
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Read size bytes; raises MemoryAccessError when any of them cannot be read."""
-        if size == 0:
-            return b""
-        try:
-            with lost_told():
-                return bytes(gdb.selected_inferior().read_memory(address, size))
-        except gdb.error as error:
-            raise MemoryAccessError(
-                f"{size} bytes at {address:#010x} cannot be read ({error}); is the memory there, clocked and powered?",
-                address=address,
-                size=size,
-                reply=str(error),
-            ) from error
+        return self._memory.read(address, size)
 
     def write_memory(self, address: int, data: bytes) -> None:
-        """Write bytes; raises MemoryAccessError when the server reports that any could not be written.
-
-        Where the server tells of a failed write late, the last word is written twice.
-        """
-        if not data:
-            return
+        """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
         if self._breakpoint and address <= self._address + 1 and self._address < address + len(data):
             self._drop_breakpoint()  # a software breakpoint that the server holds would be overwritten unseen
-        inferior = gdb.selected_inferior()
-        try:
-            with lost_told():
-                inferior.write_memory(address, data)
-                if self.profile.late_write_errors and len(data) > 4:
-                    inferior.write_memory(address + len(data) - 4, data[-4:])
-        except gdb.error as error:
-            raise MemoryAccessError(
-                f"{len(data)} bytes at {address:#010x} cannot be written ({error}); is it RAM, clocked and powered?",
-                address=address,
-                size=len(data),
-                reply=str(error),
-            ) from error
+        self._memory.write(address, data)
 
     # Registers
 
@@ -212,11 +185,13 @@ class GdbTarget:
                     "The core did not halt; the GDB server or the probe hangs: restart it and power-cycle the board."
                 )
         if gdb.selected_thread() is None:
-            raise _connection_lost("the program exited")
+            raise connection_lost("the program exited")
         return alarm.rang
 
     def _on_stop(self, event: Any) -> None:
-        self._signal = str(getattr(event, "stop_signal", "SIGTRAP"))
+        # GDB names the signal of a SignalEvent; a plain StopEvent is a SIGTRAP that none of its breakpoints explains.
+        plain = "" if isinstance(event, gdb.BreakpointEvent) else "SIGTRAP"
+        self._signal = str(getattr(event, "stop_signal", plain))
 
     def _set_breakpoint(self, address: int) -> None:
         if self._breakpoint is not None and self._address == address:
@@ -300,6 +275,7 @@ class GdbTarget:
         gdb.events.stop.disconnect(self._on_stop)
         try:
             self._drop_breakpoint()
+            self._memory.close()
             self.remarks += self._session.restore()
             if self._runs_on:
                 self.take("continue &")
@@ -330,22 +306,3 @@ class _Alarm:
             if self._armed:
                 self.rang = True
                 os.kill(os.getpid(), signal.SIGINT)
-
-
-@contextlib.contextmanager
-def lost_told() -> Iterator[None]:
-    """Translate what GDB raises when its connection has gone; all else passes."""
-    try:
-        yield
-    except gdb.error as error:
-        if gdb.selected_inferior().pid == 0:
-            raise _connection_lost(str(error)) from error
-        raise
-
-
-def _connection_lost(why: str) -> ConnectionLost:
-    return ConnectionLost(
-        f"The connection to the GDB server was lost ({why}); "
-        "restart the server, check the probe and its cable, and connect again.",
-        reply=why,
-    )

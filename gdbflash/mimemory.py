@@ -6,9 +6,9 @@ What belongs here: which of GDB's ways moves how many bytes, and what proves tha
 from __future__ import annotations
 
 import contextlib
-import re
 
 from .errors import CommandRefused, MemoryAccessError
+from .memoryproof import LATE, suspicious_zeros
 from .mi import MiClient
 from .profiles import ServerProfile
 
@@ -16,11 +16,6 @@ BULK = 256
 """Bytes from which a file (restore, dump) is quicker than hexadecimal text in MI commands: both take 0.7 ms then."""
 SLOWEST = 1024
 """Bytes a second: the slowest link that is waited for in a bulk transfer."""
-
-LATE = 16
-"""Bytes that a server with late answers surely answers late (OpenOCD: from 8, fast_limit in its gdb_server.c)."""
-_ZEROS = re.compile(rb"\0{512,}")
-"""Zeros that may be a failed packet; packets but the last carry more than 512 bytes on servers known for this."""
 
 
 class MiMemory:
@@ -48,7 +43,7 @@ class MiMemory:
         if len(data) != size:
             raise _unreadable(address, size, f"{len(data)} bytes came")
         if self._profile.failed_reads_are_zeros:
-            for start, stop in _suspicious(data):
+            for start, stop in suspicious_zeros(data):
                 self._prove_zeros(address + start, stop - start)
         return data
 
@@ -127,15 +122,6 @@ class MiMemory:
             path.unlink(missing_ok=True)
         if "memory write failed" in reply.log:  # a warning only: GDB calls the command done
             raise _unwritable(address, len(data), " ".join(reply.log.split()))
-
-
-def _suspicious(data: bytes) -> list[tuple[int, int]]:
-    """Find what a failed read packet answered with zeros may have left: long runs of zeros, or any at the end."""
-    runs = [match.span() for match in _ZEROS.finditer(data)]
-    end = len(data.rstrip(b"\0"))
-    if end < len(data) and (not runs or runs[-1][1] != len(data)):
-        runs.append((end, len(data)))
-    return runs
 
 
 def _bulk_timeout(size: int) -> float:

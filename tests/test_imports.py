@@ -25,7 +25,12 @@ VALUES = {
     "events",
 }
 SEAM = {"target"}
-CORE = VALUES | SEAM | {"call", "compare", "devices", "digest", "quiesce", "recovery", "session", "flasher", "spec"}
+CORE = (
+    VALUES
+    | SEAM
+    | {"call", "compare", "delta", "devices", "digest", "flasher", "inspection", "phases", "quiesce", "recovery"}
+    | {"session", "spec", "survey"}
+)
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
@@ -44,6 +49,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": {"errors", "image", "loader", "ranges"},
     "layout": {"errors", "loader", "ranges"},
     "compare": {"errors"},
+    "delta": {"plan", "ranges", "storage"},
+    "phases": {"errors", "events"},
+    "survey": {"call", "digest", "errors", "plan", "ranges", "session"},
+    "inspection": VALUES | {"compare", "delta", "phases", "session", "survey"},
     "planned": {"errors", "events", "plan"},
     "quiesce": {"errors", "target"},
     "recovery": {"errors", "plan"},
@@ -58,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gdbs": {"errors"},
     "mi": {"errors"},
     "tcl": {"errors"},
-    "mimemory": {"errors", "mi", "profiles"},
+    "mimemory": {"errors", "memoryproof", "mi", "profiles"},
     "mitarget": {"corereset", "errors", "mi", "mimemory", "profiles", "target", "tcl"},
     "miconnect": {"endpoint", "errors", "mi", "mitarget", "profiles"},
     "servers": {"endpoint", "errors", "profiles"},
@@ -68,8 +77,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "output": {"errors", "image"},
     "corereset": {"errors", "profiles"},
     "gdbsession": set(),
-    "ingdb": {"corereset", "errors", "gdbsession", "profiles", "target"},
-    "gdbconnect": {"errors", "gdbsession", "ingdb", "profiles"},
+    "memoryproof": set(),
+    "gdbmemory": {"errors", "gdbsession", "memoryproof", "profiles"},
+    "ingdb": {"corereset", "errors", "gdbmemory", "gdbsession", "profiles", "target"},
+    "gdbconnect": {"errors", "gdbmemory", "gdbsession", "ingdb", "profiles"},
     "gdbprogress": {"errors", "events"},
     "gdboptions": CORE | {"events"},
     "gdbload": CORE | {"gdboptions", "gdbsession"},
@@ -91,7 +102,7 @@ OWNERS: dict[str, set[str]] = {
     "rich": {"console"},
     "rich_click": {"cli", "cliopts"},
     "unicorn": {"board"},
-    "gdb": {"gdbcommands", "gdbconnect", "gdbload", "gdboptions", "gdbregister", "gdbsession", "ingdb"},
+    "gdb": {"gdbcommands", "gdbconnect", "gdbload", "gdbmemory", "gdboptions", "gdbregister", "gdbsession", "ingdb"},
 }
 
 

@@ -1,0 +1,70 @@
+"""What holds for every target holds for the one inside GDB too: the same tests, another target."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from gdbflash.miconnect import connect
+from gdbflash.target import StopReason
+from tests import gdbservers, test_contract
+from tests.gdbservers import CODE, GDBS, RETURN, SERVERS, RunningServer, gdb_path
+from tests.ingdbproxy import InGdb
+from tests.test_contract import Session
+
+COUNTS_PACKETS = "test_a_call_costs_at_most_ten_packets"
+"""Counted here against the other target instead."""
+
+globals().update(
+    (name, test) for name, test in vars(test_contract).items() if name.startswith("test_") and name != COUNTS_PACKETS
+)
+
+CHOSEN = ("qemu-m4", "board", "openocd-dapdirect_swd")
+
+
+@pytest.fixture(params=[name for name in SERVERS if name in CHOSEN])
+def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    with SERVERS[request.param]() as running:
+        yield running
+
+
+@pytest.fixture(params=GDBS)
+def session(request: pytest.FixtureRequest, server: RunningServer) -> Iterator[Session]:
+    target = InGdb(gdb_path(request.param), str(server.endpoint))
+    target.reset_and_halt()
+    try:
+        yield Session(server, target, request.param, target.lines)  # type: ignore[arg-type]
+    finally:
+        target.close()
+
+
+def packets_of_a_call(session: Session) -> list[str]:
+    """Make the same call twice and give the packets of the second one."""
+    target, server = session.target, session.server
+    target.write_memory(server.ram + CODE, gdbservers.LEAVES_TRACES)
+    for _ in range(2):
+        target.log_packets(True)
+        session.lines.clear()
+        gdbservers.prepare_call(target, server, r0=1, r1=7)
+        assert target.run_until(server.ram + RETURN, 10).reason is StopReason.ARRIVED
+        target.read_registers(["r0", "r1"])
+        target.log_packets(False)
+    return session.packets()
+
+
+@pytest.mark.parametrize("server", ["qemu-m4", "board"], indirect=True)
+def test_a_call_costs_at_most_twice_the_packets_of_the_command_line(session: Session) -> None:
+    inside = packets_of_a_call(session)
+    session.target.close()
+    lines: list[str] = []
+    target = connect(session.server.endpoint, gdb_path(session.gdb), trace=lambda way, line: lines.append(way + line))
+    try:
+        target.reset_and_halt()
+        outside = packets_of_a_call(Session(session.server, target, session.gdb, lines))
+    finally:
+        target.close()
+    assert len(outside) >= 4
+    assert len(inside) <= 2 * len(outside), (inside, outside)
+    assert not [packet for packet in inside if re.match(r"[mx][0-9a-f]", packet)], "GDB unwinds the stack"
