@@ -13,10 +13,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gdbflash.cli import main
+from tests.boards import LOADER
 from tests.gdbservers import free_port
 from tests.qemuboard import AST1030, KIB, SF2, Board, arguments
 
@@ -40,12 +42,12 @@ def running(directory: Path) -> list[int]:
     return found
 
 
-def launch_words(board: Board, directory: Path) -> list[str]:
-    launch = shlex.join(arguments(board, directory, free_port()))
+def launch_words(board: Board, directory: Path, before: bytes = b"") -> list[str]:
+    launch = shlex.join(arguments(board, directory, free_port(), before))
     return ["--server", "qemu", "--launch", launch, "-l", str(board.build()), *board.options]
 
 
-def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, object], str]:
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any], str]:
     """Run a command with --json; returns exit code, result and what people see."""
     code = main([*words, "--json"])
     captured = capsys.readouterr()
@@ -68,6 +70,16 @@ def test_qemu_is_started_and_stopped_around_a_write(tmp_path: Path, capsys: pyte
     assert (tmp_path / "chip.bin").read_bytes() == data.ljust(AST1030.size, b"\xff")
 
 
+def test_a_board_of_our_own_is_started_with_what_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chip = tmp_path / "chip.bin"
+    image = tmp_path / "image.bin"
+    image.write_bytes(IMAGE[:5000])
+    words = ["--server", "board", "--launch", f"--image {shlex.quote(str(chip))}", "-l", str(LOADER)]
+    code, _, shown = run(capsys, "write", f"{image}@0x90000000", *words)
+    assert code == 0, shown
+    assert chip.read_bytes() == IMAGE[:5000].ljust(16384 * KIB, b"\xff")
+
+
 def test_qemu_says_what_is_wrong_with_its_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     launch = "-M no-such-board -S -gdb tcp:127.0.0.1:9"
     words = ["checksum", hex(SF2.flash), "1", "--server", "qemu", "--launch", launch, "-l", str(SF2.build())]
@@ -75,9 +87,7 @@ def test_qemu_says_what_is_wrong_with_its_arguments(tmp_path: Path, capsys: pyte
     assert code == 3
     assert "QEMU ended with status 1. It said: " in shown
     assert "unsupported machine type" in shown
-    error = result["error"]
-    assert isinstance(error, dict)
-    assert error["kind"] == "server-missing"
+    assert result["error"]["kind"] == "server-missing"
     words[words.index(launch)] = (
         f"-M emcraft-sf2 -S -gdb tcp:127.0.0.1:{free_port()} -drive if=mtd,format=raw,file={tmp_path}/none"
     )
@@ -120,9 +130,7 @@ def test_a_core_that_locks_up_ends_qemu_with_its_own_words(
         *("-l", str(AST1030.build("FAULTS_IN_ERASE")), *AST1030.options),
     )
     assert code == 3
-    error = result["error"]
-    assert isinstance(error, dict)
-    assert error["kind"] == "connection-lost"
+    assert result["error"]["kind"] == "connection-lost"
     assert "QEMU ended with signal 6. It said: " in shown
     assert "Lockup" in shown
     assert list(Path.cwd().iterdir()) == []
@@ -132,7 +140,8 @@ def test_a_core_that_locks_up_ends_qemu_with_its_own_words(
 @contextlib.contextmanager
 def writing(directory: Path) -> Iterator[subprocess.Popen[str]]:
     """Run a write in a process group of its own, as a shell does, until it is in the middle of programming."""
-    words = ["write", image_at(directory, SF2, IMAGE[1:]), *launch_words(SF2, directory), "--json"]
+    before = bytes(len(IMAGE))
+    words = ["write", image_at(directory, SF2, IMAGE[:-1]), *launch_words(SF2, directory, before), "--json"]
     words += ["--log", str(directory / "traffic.log")]
     command = [sys.executable, "-m", "gdbflash", *words]
     with subprocess.Popen(
@@ -168,7 +177,8 @@ def test_an_interrupted_write_leaves_the_target_before_its_server_is_stopped(
     assert "connection closed" not in log.lower()
     assert len(list(state.glob("*"))) == 1
     chip = (tmp_path / "chip.bin").read_bytes()
-    assert IMAGE[1 : 1 + 4 * KIB] == chip[: 4 * KIB]
+    assert chip[: 4 * KIB] == IMAGE[: 4 * KIB]
+    assert chip[len(IMAGE) - 4 * KIB : len(IMAGE)] == b"\xff" * 4 * KIB, "it was written to the end"
 
 
 def test_a_second_ctrl_c_leaves_no_server_either(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ class Tool:
     def __init__(self, qemu: RunningQemu, capsys: pytest.CaptureFixture[str]) -> None:
         self._qemu = qemu
         self._capsys = capsys
-        self.events: list[dict[str, object]] = []
+        self.events: list[dict[str, Any]] = []
         self.shown = ""
 
     def __call__(self, *words: str | Path, loader: Path | None = None, ram: bool = True) -> int:
@@ -63,13 +64,12 @@ class Tool:
         return code
 
     @property
-    def result(self) -> dict[str, object]:
+    def result(self) -> dict[str, Any]:
         return self.events[-1]
 
     @property
-    def error(self) -> dict[str, object]:
-        error = self.events[-1]["error"]
-        assert isinstance(error, dict)
+    def error(self) -> dict[str, Any]:
+        error: dict[str, Any] = self.events[-1]["error"]
         return error
 
 
@@ -104,11 +104,8 @@ def test_what_is_written_is_in_the_file_and_comes_back(
     reach: list[str | Path] = ["--gdb", gdb_path(gdb), "--server", server]
     assert tool("write", image, *reach) == 0, tool.shown
     result = tool.result
-    assert (result["bytes"], result["sectors_erased"], result["verified"]) == (
-        len(data),
-        board.touched,
-        "readback",
-    )
+    assert (result["bytes"], result["sectors_erased"]) == (len(data), board.touched)
+    assert result["verified"] != "none"
     assert tool("verify", image, *reach) == 0
     back = tmp_path / "back.bin"
     assert tool("read", hex(board.flash + 1), str(300 * KIB + 1), "-o", back, *reach) == 0
@@ -152,9 +149,7 @@ def test_the_loader_verifies_by_itself(board: Board, qemu: RunningQemu, tool: To
 def test_a_raw_call(board: Board, qemu: RunningQemu, tool: Tool) -> None:
     assert tool("call", "CheckSum", hex(board.flash + 3), "5000", "100") == 0
     assert tool.result["r0"] == sum(BEFORE[3:5003]) + 100
-    stack = tool.result["stack_used"]
-    assert isinstance(stack, int)
-    assert 0 < stack < 1024
+    assert 0 < tool.result["stack_used"] < 1024
     assert tool("call", "SectorErase", hex(board.flash), hex(board.flash + board.sector)) == 0
     assert tool.result["r0"] == 1
     assert tool("call", "CheckSum", hex(board.flash + board.size), "1") == 0
@@ -169,13 +164,11 @@ def test_a_loader_that_hangs_is_halted_and_the_next_run_works(
 ) -> None:
     image = image_at(tmp_path, board, b"an image")
     hanging = board.build("HANGS_IN_INIT")
-    assert tool("write", image, "--timeout-scale", "0.03", loader=hanging) == 1
+    assert tool("write", image, "--timeout-scale", "0.1", loader=hanging) == 1
     error = tool.error
     assert (error["kind"], error["function"], error["arguments"]) == ("call-timeout", "Init", [])
-    registers = error["registers"]
-    assert isinstance(registers, dict)
-    assert registers["pc"] - board.link_address in range(0x1000)
-    assert "did not return within 0.3 s and was halted" in tool.shown
+    assert error["registers"]["pc"] - board.link_address in range(0x1000)
+    assert "did not return within 1 s and was halted" in tool.shown
     assert "--timeout-scale" in tool.shown
     assert tool("write", image) == 0
     assert qemu.content()[: len(BEFORE)] == with_image(b"an image")
@@ -187,7 +180,7 @@ def test_bytes_kept_by_a_write_that_hung_are_put_back_by_the_next(
 ) -> None:
     image = image_at(tmp_path, board, b"an image")
     hanging = board.build("HANGS_IN_WRITE")
-    assert tool("write", image, "--timeout-scale", "0.05", loader=hanging) == 1
+    assert tool("write", image, "--timeout-scale", "0.3", loader=hanging) == 1
     assert (tool.error["kind"], tool.error["function"]) == ("call-timeout", "Write")
     assert len(list(state.glob("*"))) == 1
     assert tool("write", image) == 0
@@ -200,13 +193,11 @@ def test_bytes_kept_by_a_write_that_hung_are_put_back_by_the_next(
 def test_a_fault_is_named_and_the_next_run_works(board: Board, qemu: RunningQemu, tool: Tool, tmp_path: Path) -> None:
     image = image_at(tmp_path, board, b"an image")
     faulting = board.build("FAULTS_IN_ERASE")
-    assert tool("erase", hex(board.flash), hex(board.sector), "--timeout-scale", "0.05", loader=faulting) == 1
+    assert tool("erase", hex(board.flash), hex(board.sector), "--timeout-scale", "0.3", loader=faulting) == 1
     error = tool.error
     assert (error["kind"], error["function"], error["arguments"]) == ("call-stopped", "SectorErase", [board.flash] * 2)
-    registers, faults = error["registers"], error["fault_registers"]
-    assert isinstance(registers, dict)
-    assert isinstance(faults, dict)
-    assert registers["xpsr"] & 0x1FF == 3
+    faults = error["fault_registers"]
+    assert error["registers"]["xpsr"] & 0x1FF == 3
     # PRECISERR and BFARVALID, and FORCED (Armv7-M Architecture Reference Manual, B3.2.15 and B3.2.16)
     assert (faults["CFSR"], faults["HFSR"], faults["BFAR"]) == (0x8200, 0x40000000, board.nothing)
     assert "ended in HardFault (PC 0x00000044, LR 0xFFFFFFF9, xPSR 0x01000003, CFSR 0x00008200" in tool.shown
@@ -237,13 +228,13 @@ def test_ram_where_devices_usually_have_it_need_not_be_named(
     with running_qemu(SF2, tmp_path, BEFORE) as qemu:
         tool = Tool(qemu, capsys)
         assert tool("write", image_at(tmp_path, SF2, b"an image"), ram=False) == 0
-        assert tool("checksum", hex(SF2.flash), "100000", ram=False) == 0
-        calls = tool.result["calls"]
-        assert tool("checksum", hex(SF2.flash), "100000", "--ram", "0x20000000:64K", ram=False) == 0
-        assert isinstance(calls, int)
-        assert isinstance(tool.result["calls"], int)
-        assert calls > tool.result["calls"], "more RAM makes fewer calls"
-        assert tool.result["crc32"] == zlib.crc32(with_image(b"an image")[:100000])
+        back = tmp_path / "back.bin"
+        calls = []
+        for ram in ((), ("--ram", "0x20000000:64K")):
+            assert tool("read", hex(SF2.flash), "100000", "-o", back, *ram, ram=False) == 0
+            calls.append(tool.result["calls"])
+            assert back.read_bytes() == with_image(b"an image")[:100000]
+        assert calls[0] > calls[1], "more RAM makes fewer calls"
         assert qemu.content()[: len(BEFORE)] == with_image(b"an image")
 
 
