@@ -68,7 +68,12 @@ def launched(profile: ServerProfile, arguments: str, *, ready_seconds: float = R
             program=launch.program,
         )
     # The size of the terminal keeps servers that look at it from cutting their lines.
-    child = pexpect.spawn(program, words, echo=False, dimensions=(24, 1000), preexec_fn=_no_core_file)
+    try:
+        child = pexpect.spawn(program, words, echo=False, dimensions=(24, 1000), preexec_fn=_no_core_file)
+    except OSError as error:
+        raise ServerMissing(
+            f"{program} could not be started ({error.strerror}). Is it for this machine?", program=program
+        ) from error
     with _closed(child), _Output(child.child_fd) as output, _stopped(child):
         try:
             port = _wait_ready(profile, launch, child, output, port, ready_seconds)

@@ -225,6 +225,16 @@ def test_a_missing_program() -> None:
         pytest.fail("it runs")
 
 
+def test_a_program_that_is_none(tmp_path: Path) -> None:
+    program = tmp_path / "openocd"
+    program.write_bytes(b"\x00\x01 not for this machine")
+    program.chmod(0o755)
+    profile = replace(PROFILES["openocd"], launch=Launch(str(program), "x"))
+    with pytest.raises(ServerMissing) as caught, launched(profile, ""):
+        pytest.fail("it runs")
+    assert caught.value.message == f"{program} could not be started (Exec format error). Is it for this machine?"
+
+
 def test_arguments_that_cannot_be_split() -> None:
     with pytest.raises(InputError, match="cannot be split into arguments: No closing quotation"):
         launched(PROFILES["openocd"], "-c 'x").__enter__()
