@@ -72,7 +72,7 @@ def launched(profile: ServerProfile, arguments: str, *, ready_seconds: float = R
         child = pexpect.spawn(program, words, echo=False, dimensions=(24, 1000), preexec_fn=_no_core_file)
     except OSError as error:
         raise ServerMissing(
-            f"{program} could not be started ({error.strerror}). Is it for this machine?", program=program
+            f"{program} could not be started ({error}). Is it for this machine?", program=program
         ) from error
     with _closed(child), _Output(child.child_fd) as output, _stopped(child):
         try:

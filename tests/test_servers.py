@@ -232,7 +232,9 @@ def test_a_program_that_is_none(tmp_path: Path) -> None:
     profile = replace(PROFILES["openocd"], launch=Launch(str(program), "x"))
     with pytest.raises(ServerMissing) as caught, launched(profile, ""):
         pytest.fail("it runs")
-    assert caught.value.message == f"{program} could not be started (Exec format error). Is it for this machine?"
+    assert (
+        caught.value.message == f"{program} could not be started ([Errno 8] Exec format error). Is it for this machine?"
+    )
 
 
 def test_arguments_that_cannot_be_split() -> None:
