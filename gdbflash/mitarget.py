@@ -32,7 +32,7 @@ REGISTERS = frozenset(
     [f"r{number}" for number in range(13)]
     + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control"]
 )
-_UNKNOWN_COMMAND = re.compile(r"(unknown|unrecogni[sz]ed|invalid) (monitor )?command", re.IGNORECASE)
+_UNKNOWN_COMMAND = re.compile(r"\s*(error: )?(unknown|unrecogni[sz]ed|invalid) (monitor )?command", re.IGNORECASE)
 """What QEMU and pyOCD print for a monitor command they do not know, and then answer OK."""
 _ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
 
@@ -323,7 +323,7 @@ class MiTarget:
         """Run a command of GDB's prompt and return what it printed; raises CommandRefused, ConnectionLost."""
         reply = self._client.console(step, timeout=RESET_TIMEOUT)
         said = reply.target or reply.console
-        if _UNKNOWN_COMMAND.search(said):
+        if _UNKNOWN_COMMAND.match(said):
             said = " ".join(said.split())
             raise CommandRefused(f"The {self.profile.title} refused `{step}`: {said}", command=step, reply=said)
         return said

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gdbflash.errors import CommandRefused, ConnectionLost, MemoryAccessError
+from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError
 from gdbflash.miconnect import connect
 from gdbflash.mitarget import MiTarget
 from gdbflash.target import Stop, StopReason
@@ -46,21 +46,56 @@ class Session:
         return re.findall(r"Sending packet: \$(.*?)#[0-9a-f]{2}", "\n".join(self.lines))
 
 
-@pytest.fixture(params=SERVERS)
+def open_session(server: RunningServer, gdb: str) -> Session:
+    lines: list[str] = []
+    target = connect(server.endpoint, gdb_path(gdb), trace=lambda way, line: lines.append(way + line))
+    return Session(server, target, gdb, lines)
+
+
+@pytest.fixture(scope="module", params=SERVERS)
 def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    """Run a server for all tests that leave it alive."""
     with SERVERS[request.param]() as running:
         yield running
 
 
-@pytest.fixture(params=GDBS)
-def session(request: pytest.FixtureRequest, server: RunningServer) -> Iterator[Session]:
-    lines: list[str] = []
-    target = connect(server.endpoint, gdb_path(request.param), trace=lambda way, line: lines.append(way + line))
-    target.reset_and_halt()
+@pytest.fixture(scope="module", params=GDBS)
+def shared(request: pytest.FixtureRequest, server: RunningServer) -> Iterator[list[Session]]:
+    """Keep one connection for all tests that leave it usable, as each of them has to."""
+    sessions = [open_session(server, request.param)]
     try:
-        yield Session(server, target, request.param, lines)
+        yield sessions
     finally:
-        target.close()
+        sessions[0].target.close()
+
+
+@pytest.fixture
+def session(shared: list[Session]) -> Session:
+    try:
+        shared[0].target.reset_and_halt()
+    except GdbflashError:  # what an earlier, failed test left
+        shared[0].target.close()
+        shared[0] = open_session(shared[0].server, shared[0].gdb)
+        shared[0].target.reset_and_halt()
+    shared[0].lines.clear()
+    return shared[0]
+
+
+@pytest.fixture(params=GDBS)
+def lone(request: pytest.FixtureRequest, mortal: RunningServer) -> Iterator[Session]:
+    """A connection of its own, to a server of its own."""
+    session = open_session(mortal, request.param)
+    session.target.reset_and_halt()
+    try:
+        yield session
+    finally:
+        session.target.close()
+
+
+@pytest.fixture(params=SERVERS)
+def mortal(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    with SERVERS[request.param]() as running:
+        yield running
 
 
 def test_the_server_is_told_by_its_own_words(session: Session) -> None:
@@ -223,48 +258,48 @@ def test_reset_and_halt_counts_as_a_disturbance_and_gives_fresh_registers(sessio
     assert session.target.read_registers(["xpsr"])["xpsr"] & 0x1FF == 0
 
 
-def test_disconnect_leaves_the_core_as_it_is_for_the_next_session(session: Session) -> None:
-    start_call(session.target, session.server, gdbservers.ADD, r0=3, r1=4)
-    session.target.close()
-    session.target.close()
-    again = connect(session.server.endpoint, gdb_path(session.gdb))
+def test_disconnect_leaves_the_core_as_it_is_for_the_next_session(lone: Session) -> None:
+    start_call(lone.target, lone.server, gdbservers.ADD, r0=3, r1=4)
+    lone.target.close()
+    lone.target.close()
+    again = connect(lone.server.endpoint, gdb_path(lone.gdb))
     try:
         registers = again.read_registers(["pc", "r0", "r1"])
-        assert registers == {"pc": session.server.ram + CODE, "r0": 3, "r1": 4}
-        assert again.run_until(session.server.ram + RETURN, 10).reason is StopReason.ARRIVED
+        assert registers == {"pc": lone.server.ram + CODE, "r0": 3, "r1": 4}
+        assert again.run_until(lone.server.ram + RETURN, 10).reason is StopReason.ARRIVED
         assert again.read_registers(["r0"]) == {"r0": 7}
     finally:
         again.close()
 
 
-def test_resume_sets_the_core_running_and_leaves_no_breakpoint(session: Session) -> None:
-    start_call(session.target, session.server, gdbservers.ADD)
-    assert session.target.run_until(session.server.ram + RETURN, 10).reason is StopReason.ARRIVED
-    session.target.write_memory(session.server.ram + RETURN, gdbservers.COUNT_FOR_EVER)
-    session.target.resume()
-    session.target.close()
-    again = connect(session.server.endpoint, gdb_path(session.gdb))
+def test_resume_sets_the_core_running_and_leaves_no_breakpoint(lone: Session) -> None:
+    start_call(lone.target, lone.server, gdbservers.ADD)
+    assert lone.target.run_until(lone.server.ram + RETURN, 10).reason is StopReason.ARRIVED
+    lone.target.write_memory(lone.server.ram + RETURN, gdbservers.COUNT_FOR_EVER)
+    lone.target.resume()
+    lone.target.close()
+    again = connect(lone.server.endpoint, gdb_path(lone.gdb))
     try:
         registers = again.read_registers(["pc", "r0"])
-        assert registers["pc"] - session.server.ram in (RETURN, RETURN + 2)
+        assert registers["pc"] - lone.server.ram in (RETURN, RETURN + 2)
         assert registers["r0"] > 0
     finally:
         again.close()
 
 
-def test_a_server_that_dies_during_a_call_is_reported_at_once(session: Session) -> None:
-    start_call(session.target, session.server, gdbservers.SPIN)
-    threading.Timer(0.2, session.server.kill).start()
+def test_a_server_that_dies_during_a_call_is_reported_at_once(lone: Session) -> None:
+    start_call(lone.target, lone.server, gdbservers.SPIN)
+    threading.Timer(0.2, lone.server.kill).start()
     with pytest.raises(ConnectionLost, match="restart the server"):
-        session.target.run_until(session.server.ram + RETURN, 60)
+        lone.target.run_until(lone.server.ram + RETURN, 60)
     with pytest.raises(ConnectionLost):
-        session.target.read_memory(session.server.ram, 4)
-    session.target.close()
+        lone.target.read_memory(lone.server.ram, 4)
+    lone.target.close()
 
 
-def test_a_server_that_dies_between_commands_is_reported(session: Session) -> None:
-    session.server.kill()
+def test_a_server_that_dies_between_commands_is_reported(lone: Session) -> None:
+    lone.server.kill()
     with pytest.raises(ConnectionLost):
-        session.target.write_memory(session.server.ram, bytes(5000))
+        lone.target.write_memory(lone.server.ram, bytes(5000))
     with pytest.raises(ConnectionLost):
-        session.target.run_until(session.server.ram, 60)
+        lone.target.run_until(lone.server.ram, 60)
