@@ -44,7 +44,7 @@ class LoaderCalls:
             port.write_register(name, value)
         port.resume()
 
-    def call(self, function: str, *arguments: int, irq: bool = False, timeout: float = 20.0) -> int:
+    def call(self, function: str, *arguments: int, irq: bool = False, timeout: float = 60.0) -> int:
         """Run a function to its end and return r0; raises DidNotReturn."""
         self.start(function, *arguments, irq=irq)
         reason = self.port.wait_halted(timeout)
