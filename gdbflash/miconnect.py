@@ -115,7 +115,7 @@ def _server_missing(endpoint: Endpoint, error: GdbflashError, profile: ServerPro
     elif re.search(r"closed|reset by peer|Broken pipe|disconnected", reply):
         message = (
             f"{endpoint} hung up at once; is it a GDB server, does it see its target (its own output tells), "
-            "and is another debugger connected to it? If its probe went away in between, restart it."
+            "and is another debugger connected to it? If its probe went away, restart it."
         )
     else:
         message = (

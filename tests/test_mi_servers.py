@@ -123,7 +123,7 @@ def test_a_server_that_hangs_up(gdb: str, serve: Callable[[socket.socket], None]
     assert isinstance(error, ServerMissing)
     assert error.message == (
         f"{endpoint} hung up at once; is it a GDB server, does it see its target (its own output tells), "
-        "and is another debugger connected to it? If its probe went away in between, restart it."
+        "and is another debugger connected to it? If its probe went away, restart it."
     )
 
 

@@ -156,7 +156,7 @@ def test_the_same_openocd_is_proved() -> None:
 
 def test_each_proof_is_another() -> None:
     monitor = Monitor()
-    seen = set()
+    seen: set[str] = set()
 
     def answer(command: bytes) -> bytes:
         seen.update(monitor.variables.values())
@@ -174,9 +174,9 @@ def test_each_proof_is_another() -> None:
 )
 def test_another_one_is_not_used(answer: Answer) -> None:
     monitor = Monitor()
-    with answering(answer) as (port, received):
-        with pytest.raises(ServerMissing, match="not the Tcl port of the OpenOCD that GDB is connected to"):
-            find("127.0.0.1", port, monitor)
+    refused = pytest.raises(ServerMissing, match="not the Tcl port of the OpenOCD that GDB is connected to")
+    with answering(answer) as (port, received), refused:
+        find("127.0.0.1", port, monitor)
     assert len(received) == 1
     assert monitor.variables == {}
 

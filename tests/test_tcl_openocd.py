@@ -59,6 +59,10 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         yield running
 
 
+def reaches_running_core(target: MiTarget) -> bool:
+    return target.capabilities.memory_while_running
+
+
 class Relay:
     """A port that passes everything on to another one, until it is closed."""
 
@@ -90,9 +94,9 @@ class Relay:
 
 
 def test_a_halt_is_told_at_once(bench: Bench) -> None:
-    assert not bench.target.capabilities.memory_while_running
+    assert not reaches_running_core(bench.target)
     bench.target.use_tcl("127.0.0.1", bench.openocd.tcl_port)
-    assert bench.target.capabilities.memory_while_running
+    assert reaches_running_core(bench.target)
     bench.openocd.run("poll off")
     for argument in range(3):
         start_call(bench.target, bench.server, gdbservers.ADD, r0=argument, r1=0x22)
@@ -136,7 +140,7 @@ def test_a_port_that_vanishes_in_the_middle_of_a_call_is_done_without(bench: Ben
     start_call(bench.target, bench.server, gdbservers.COUNT_FOR_EVER)
     threading.Timer(0.2, relay.close).start()
     assert bench.target.run_until(BOARD_RAM + RETURN, 0.6).reason is StopReason.TIMEOUT
-    assert not bench.target.capabilities.memory_while_running
+    assert not reaches_running_core(bench.target)
     start_call(bench.target, bench.server, gdbservers.ADD, r0=1, r1=2)
     assert bench.target.run_until(BOARD_RAM + RETURN, 10).reason is StopReason.ARRIVED
     assert bench.target.read_registers(["r0"]) == {"r0": 3}
@@ -155,10 +159,10 @@ def test_another_openocd_is_not_taken_for_ours(bench: Bench) -> None:
         Machine() as machine,
         StlinkServer(machine) as stlink,
         running_openocd(stlink.port, "hla_swd") as other,
+        pytest.raises(ServerMissing, match="not the Tcl port of the OpenOCD that GDB is connected to"),
     ):
-        with pytest.raises(ServerMissing, match="not the Tcl port of the OpenOCD that GDB is connected to"):
-            bench.target.use_tcl("127.0.0.1", other.tcl_port)
-    assert not bench.target.capabilities.memory_while_running
+        bench.target.use_tcl("127.0.0.1", other.tcl_port)
+    assert not reaches_running_core(bench.target)
     start_call(bench.target, bench.server, gdbservers.ADD, r0=1, r1=2)
     assert bench.target.run_until(BOARD_RAM + RETURN, 10).reason is StopReason.ARRIVED
 
