@@ -6,10 +6,13 @@ one is found is in `gdbconnect`, the user's side of the session in `gdbsession`,
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import gdb
@@ -17,7 +20,7 @@ import gdb
 from . import corereset
 from .errors import CommandRefused, ConnectionLost, GdbflashError
 from .gdbmemory import GdbMemory, connection_lost, lost_told
-from .gdbsession import UserSession, run
+from .gdbsession import UserSession
 from .profiles import ServerProfile
 from .target import Capabilities, Stop, StopReason
 
@@ -26,6 +29,18 @@ STEP_TIMEOUT = 5.0
 _BX_LR = bytes.fromhex("7047")
 _THUMB = 0x01000000
 _STACK_POINTERS = frozenset({"sp", "msp", "psp"})
+
+
+def _speaks_mi() -> bool:
+    """Tell by its command line whether GDB was started by a front end that speaks MI."""
+    with contextlib.suppress(OSError):
+        words = Path("/proc/self/cmdline").read_bytes().split(b"\0")
+        return any(re.match(rb"-?-i(nterpreter)?(=mi|\Z)", word) for word in words)
+    return False
+
+
+_SPEAKS_MI = _speaks_mi()
+"""A front end waits for the record `^running`, which comes when the core starts: it must not go into a string."""
 
 
 class GdbTarget:
@@ -177,7 +192,7 @@ class GdbTarget:
         self._signal = ""
         try:
             with alarm:
-                self.take(command)
+                self.take(command, quiet=not _SPEAKS_MI)
         finally:
             thread = gdb.selected_thread()
             if thread is not None and thread.is_running():
@@ -259,11 +274,11 @@ class GdbTarget:
         self._disturbances += 1
         self._drop_breakpoint()
 
-    def take(self, step: str) -> str:
-        """Run a GDB command and return what it printed; raises CommandRefused, ConnectionLost."""
+    def take(self, step: str, *, quiet: bool = True) -> str:
+        """Run a GDB command and return what it printed, if quiet; raises CommandRefused, ConnectionLost."""
         try:
             with lost_told():
-                return run(step)
+                return str(gdb.execute(step, to_string=quiet))
         except gdb.error as error:
             raise CommandRefused(f"GDB refused {step}: {error}", command=step, reply=str(error)) from error
 
