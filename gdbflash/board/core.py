@@ -12,7 +12,6 @@ one, as STM does, take place twice.
 
 from __future__ import annotations
 
-import enum
 import threading
 import time
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ from gdbflash.board import double
 from gdbflash.board.bus import BusError
 from gdbflash.board.decode import Instruction, Kind, is_wide, it_state, next_state, passes
 from gdbflash.board.engine import Ending, Engine
-from gdbflash.board.memory import AddressSpace, Memory
+from gdbflash.board.memory import BLOCK_SHIFT, AddressSpace, Memory
 from gdbflash.board.registers import FPCA, IT_BITS, THUMB, CoreRegisters
+from gdbflash.board.stops import Cause, Stop
 from gdbflash.board.translation import Translation, register_name
 
 _GRACE = 0.0003
@@ -38,35 +38,6 @@ _RETRY = 0.001
 
 _EXECUTABLE = (0, 1, 3, 4)
 """Regions of 512 MiB that may be executed: code, SRAM and external RAM (ARM DDI 0403E, B3.1)."""
-
-
-class Cause(enum.Enum):
-    """Why a run of instructions ended; PC is at the instruction itself unless it says otherwise."""
-
-    INTERRUPTED = enum.auto()
-    """Asked to, from another thread or by an access that wants `Core.recheck`."""
-    BREAKPOINT = enum.auto()
-    WATCHPOINT = enum.auto()
-    """PC is behind the instruction that made the access to address."""
-    SLEEP_INTERRUPT = enum.auto()
-    """WFI; PC is behind it."""
-    SLEEP_EVENT = enum.auto()
-    """WFE; PC is behind it."""
-    SVC = enum.auto()
-    """PC is behind it."""
-    BKPT = enum.auto()
-    UNDEFINED = enum.auto()
-    INVALID_STATE = enum.auto()
-    NO_COPROCESSOR = enum.auto()
-    UNALIGNED = enum.auto()
-    DIVIDE_BY_ZERO = enum.auto()
-    DATA_ERROR = enum.auto()
-    """address did not answer."""
-    FETCH_ERROR = enum.auto()
-    NEVER_EXECUTE = enum.auto()
-    """A fetch from where the memory map forbids it."""
-    MAGIC_BRANCH = enum.auto()
-    """PC is EXC_RETURN without bit 0."""
 
 
 _EXCEPTIONS = {
@@ -89,14 +60,6 @@ _SLEEPS = {Kind.WAIT_INTERRUPT: Cause.SLEEP_INTERRUPT, Kind.WAIT_EVENT: Cause.SL
 
 
 @dataclass(frozen=True)
-class Stop:
-    """Why a run ended, and the data address if there is one."""
-
-    cause: Cause
-    address: int = 0
-
-
-@dataclass(frozen=True)
 class _Replay:
     """An access that took place, whose instruction was abandoned and will come again."""
 
@@ -115,6 +78,7 @@ class Core:
 
     def __init__(self, space: AddressSpace) -> None:
         self._space = space
+        self._blocks = space.blocks
         self._engine = Engine()
         self.registers = CoreRegisters(self._engine)
         self.translation = Translation(self._engine, space, self.registers)
@@ -162,12 +126,15 @@ class Core:
 
     def _on_read(self, _uc: object, offset: int, size: int, base: int) -> int:
         address = base + offset
-        if self._must_not_begin(address):
+        # Every access of the core comes here: hence no further call than needed.
+        watched = self._watch_hit is not None
+        if (self._interrupted or self._replay or self._stop or watched) and self._must_not_begin(address):
             return self._take_replay()
         self._in_access = True
         value = 0
         try:
-            value = self._space.read(address, size)
+            block = self._blocks.get(address >> BLOCK_SHIFT) or self._space.peripheral_at(address)
+            value = block.read(address - block.base, size)
         except BusError:
             self._stop = Stop(Cause.DATA_ERROR, address)
             self._engine.stop()
@@ -181,12 +148,14 @@ class Core:
 
     def _on_write(self, _uc: object, offset: int, size: int, value: int, base: int) -> None:
         address = base + offset
-        if self._must_not_begin(address):
+        watched = self._watch_hit is not None
+        if (self._interrupted or self._replay or self._stop or watched) and self._must_not_begin(address):
             self._take_replay()
             return
         self._in_access = True
         try:
-            self._space.write(address, size, value)
+            block = self._blocks.get(address >> BLOCK_SHIFT) or self._space.peripheral_at(address)
+            block.write(address - block.base, size, value)
         except BusError:
             self._stop = Stop(Cause.DATA_ERROR, address)
             self._engine.stop()

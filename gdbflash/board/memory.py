@@ -93,13 +93,14 @@ class AddressSpace:
         self.device_ranges = sorted(device_ranges)
         self._bases = [memory.base for memory in self.memories]
         self._range_bases = [base for base, _ in self.device_ranges]
-        self._blocks: dict[int, Peripheral] = {}
+        self.blocks: dict[int, Peripheral] = {}
+        """The register block at each address >> BLOCK_SHIFT, as far as one was attached or accessed."""
 
     def attach(self, peripheral: Peripheral) -> None:
         """Let a peripheral answer at its addresses, instead of what was there."""
         last = peripheral.base + peripheral.size - 1
         for block in range(peripheral.base >> BLOCK_SHIFT, (last >> BLOCK_SHIFT) + 1):
-            self._blocks[block] = peripheral
+            self.blocks[block] = peripheral
 
     def add_memory(self, memory: Memory) -> None:
         """Let a memory appear where nothing was."""
@@ -109,18 +110,18 @@ class AddressSpace:
     def add_device(self, peripheral: Peripheral, size: int) -> None:
         """Let a peripheral appear where nothing was; it answers in its first size bytes."""
         for block in range(peripheral.base >> BLOCK_SHIFT, peripheral.base + size >> BLOCK_SHIFT):
-            self._blocks[block] = peripheral
+            self.blocks[block] = peripheral
 
     def detach(self, base: int) -> None:
         """Let the memory or peripheral at base disappear again."""
         self.memories = [memory for memory in self.memories if memory.base != base]
         self._bases = [entry.base for entry in self.memories]
-        for block in [block for block, entry in self._blocks.items() if entry.base == base]:
-            del self._blocks[block]
+        for block in [block for block, entry in self.blocks.items() if entry.base == base]:
+            del self.blocks[block]
 
     def peripherals(self) -> list[Peripheral]:
         """Return every peripheral that was attached or created so far, each once."""
-        return list({id(peripheral): peripheral for peripheral in self._blocks.values()}.values())
+        return list({id(peripheral): peripheral for peripheral in self.blocks.values()}.values())
 
     def memory_at(self, address: int) -> Memory | None:
         """Return the memory that holds address."""
@@ -131,23 +132,23 @@ class AddressSpace:
 
     def peripheral_at(self, address: int) -> Peripheral:
         """Return the register block at address, made on first use where nobody models it; raises BusError."""
-        block = self._blocks.get(address >> BLOCK_SHIFT)
+        block = self.blocks.get(address >> BLOCK_SHIFT)
         if block is None:
             index = bisect.bisect_right(self._range_bases, address) - 1
             if index < 0 or address >= sum(self.device_ranges[index]):
                 raise BusError(address)
             block = Registers(address >> BLOCK_SHIFT << BLOCK_SHIFT, 1 << BLOCK_SHIFT)
-            self._blocks[address >> BLOCK_SHIFT] = block
+            self.blocks[address >> BLOCK_SHIFT] = block
         return block
 
     def read(self, address: int, size: int) -> int:
         """Read a register, size 1, 2 or 4, within a word; raises BusError."""
-        block = self._blocks.get(address >> BLOCK_SHIFT) or self.peripheral_at(address)
+        block = self.blocks.get(address >> BLOCK_SHIFT) or self.peripheral_at(address)
         return block.read(address - block.base, size)
 
     def write(self, address: int, size: int, value: int) -> None:
         """Write a register, size 1, 2 or 4, within a word; raises BusError."""
-        block = self._blocks.get(address >> BLOCK_SHIFT) or self.peripheral_at(address)
+        block = self.blocks.get(address >> BLOCK_SHIFT) or self.peripheral_at(address)
         block.write(address - block.base, size, value)
 
     def read_bytes(self, address: int, size: int) -> bytes:

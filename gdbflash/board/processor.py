@@ -12,18 +12,17 @@ from collections.abc import Callable
 
 from gdbflash.board.bus import BusError
 from gdbflash.board.clock import Clock
-from gdbflash.board.core import Cause, Core, Stop
+from gdbflash.board.core import Core
 from gdbflash.board.debug import HaltReason
 from gdbflash.board.exceptions import Ccr, Cfsr, Exceptions, Hfsr, Number
+from gdbflash.board.frames import Frames
 from gdbflash.board.memory import AddressSpace
 from gdbflash.board.registers import FPCA, IPSR, NPRIV, SPSEL
 from gdbflash.board.scs import VC_CORERESET, SystemControlSpace
+from gdbflash.board.stops import Cause, Stop
 from gdbflash.board.systick import CycleCounter, SysTick
 
 LOCKUP_ADDRESS = 0xEFFFFFFE
-_ALIGNED = 1 << 9
-"""xPSR bit 9 of a stacked word: SP was moved by 4 to be a multiple of 8 (B1.5.7)."""
-_BASIC, _EXTENDED = 0x20, 0x68
 
 _TO_HANDLER, _TO_MSP, _TO_PSP = 0xFFFFFFF1, 0xFFFFFFF9, 0xFFFFFFFD
 """EXC_RETURN for a frame without floating-point registers (table B1-8)."""
@@ -50,6 +49,7 @@ class Processor:
         self.exceptions = Exceptions()
         self.cycles = CycleCounter(clock, hertz)
         self.systick = SysTick(self.cycles)
+        self._frames = Frames(self.registers, space, self.core.translation.note_write)
         self.scs = SystemControlSpace(self.exceptions, self.systick, self)
         self.core.translation.exception_pending = self._anything_pending
         self.on_reset: Callable[[], None] = lambda: None
@@ -282,8 +282,7 @@ class Processor:
         kind = _TO_HANDLER if handler else _TO_PSP if control & SPSEL else _TO_MSP
         if control & FPCA:
             kind &= ~0x10
-        stacked = self._push(xpsr, extended=bool(control & FPCA))
-        if not stacked:
+        if not self._frames.push(xpsr, extended=bool(control & FPCA), align=bool(self.exceptions.ccr & Ccr.STKALIGN)):
             # The derived fault is taken instead if it is the more urgent one, else it waits (B1.5.11).
             derived = self._stack_error(Cfsr.STKERR, instead_of=number)
             if derived is None:
@@ -330,33 +329,6 @@ class Processor:
         registers.pc = vector & ~1
         return None
 
-    def _push(self, xpsr: int, *, extended: bool) -> bool:
-        registers = self.registers
-        sp = registers.read("sp")
-        align = bool(self.exceptions.ccr & Ccr.STKALIGN) or extended
-        moved = align and bool(sp & 4)
-        frame = sp - (_EXTENDED if extended else _BASIC)
-        if align:
-            frame &= ~4
-        frame &= 0xFFFFFFFF
-        words = [registers.read(name) for name in ("r0", "r1", "r2", "r3", "r12", "lr")]
-        words += [registers.pc, xpsr & ~_ALIGNED | _ALIGNED * moved]
-        if extended:
-            words += [registers.read(f"s{number}") for number in range(16)]
-            words += [registers.read("fpscr"), 0]
-        registers.write("sp", frame)
-        return self._write_words(frame, words)
-
-    def _write_words(self, address: int, words: list[int]) -> bool:
-        """Write to memory only: a stack in register space is an error here."""
-        memory = self._space.memory_at(address)
-        size = 4 * len(words)
-        if memory is None or not memory.writable or address + size > memory.end:
-            return False
-        struct.pack_into(f"<{len(words)}I", memory.content, address - memory.base, *words)
-        self.core.translation.note_write(address, size)
-        return True
-
     # -- return -----------------------------------------------------------------------------------------------
 
     def _return(self, link: int) -> HaltReason | None:
@@ -380,37 +352,16 @@ class Processor:
         pending = state.due(self._execution_priority())
         if pending is not None:
             return self._begin(pending, link)  # tail-chaining: the frame stays
-        control = registers.control & NPRIV | SPSEL * to_psp | FPCA * (not link & 0x10)
-        sp = registers.read("psp" if to_psp else "msp")
-        words = self._read_words(sp, _BASIC // 4 if link & 0x10 else _EXTENDED // 4)
-        if words is None:
-            registers.ipsr = number
+        frame = self._frames.read(process=to_psp, extended=not link & 0x10)
+        if frame is None:
             state.cfsr |= Cfsr.UNSTKERR
             return self._tail(Number.BUS_FAULT, link)
-        if bool(words[7] & IPSR) == to_thread:
+        if frame.in_handler == to_thread:
             return self._refuse_return(link)
-        self._pop(words, sp, "psp" if to_psp else "msp", control)
+        self._frames.pop(frame, align=bool(state.ccr & Ccr.STKALIGN))
         if to_thread and len(state.active) == 0 and self.scs.read(0xD10, 4) & 2:  # SLEEPONEXIT
             self._sleeping = True
         return None
-
-    def _pop(self, words: list[int], sp: int, stack: str, control: int) -> None:
-        registers = self.registers
-        for name, value in zip(("r0", "r1", "r2", "r3", "r12", "lr"), words, strict=False):
-            registers.write(name, value)
-        if control & FPCA:
-            for number in range(16):
-                registers.write(f"s{number}", words[8 + number])
-            registers.write("fpscr", words[24])
-        xpsr = words[7]
-        top = sp + 4 * len(words)
-        if xpsr & _ALIGNED and (self.exceptions.ccr & Ccr.STKALIGN or control & FPCA):
-            top |= 4
-        registers.ipsr = 0
-        registers.control = control
-        registers.write(stack, top)
-        registers.xpsr = xpsr & ~_ALIGNED
-        registers.pc = words[6] & ~1
 
     def _refuse_return(self, link: int) -> HaltReason | None:
         """Turn a return that makes no sense into UsageFault, without a new frame."""
@@ -426,9 +377,3 @@ class Processor:
             return self._lock_up()
         state.hfsr |= Hfsr.FORCED
         return self._begin(Number.HARD_FAULT, link)
-
-    def _read_words(self, address: int, count: int) -> list[int] | None:
-        memory = self._space.memory_at(address)
-        if memory is None or address + 4 * count > memory.end:
-            return None
-        return list(struct.unpack_from(f"<{count}I", memory.content, address - memory.base))
