@@ -155,7 +155,7 @@ def info(settings: Settings, loader: Path) -> None:
 @click.option(
     "--verify",
     type=click.Choice([each.value for each in VerifyMode]),
-    default=VerifyMode.READBACK.value,
+    default=VerifyMode.DIGEST.value,
     show_default=True,
     help="How to compare afterwards.",
 )
@@ -170,7 +170,7 @@ def write(
     images: tuple[str, ...],
     erase: str | None,
     verify: str,
-    full: bool,  # noqa: ARG001 - everything is written, whether asked or not, as long as nothing is skipped
+    full: bool,
     keep: bool,
     dry_run: bool,
     reach: Reach,
@@ -185,11 +185,8 @@ def write(
     if dry_run:
         return {"dry_run": True}
     with flashing(settings, reach, loaders) as flasher:
-        report = flasher.write(jobs, VerifyMode(verify))
-    how = "verified" if verify != "none" else "not verified"
-    settings.console.say(
-        f"done: {report.bytes} bytes written and {how}, {report.sectors_erased} sectors erased, {report.calls} calls"
-    )
+        report = flasher.write(jobs, VerifyMode(verify), full=full)
+    settings.console.say(f"done: {report.in_words}, {report.calls} calls")
     return _numbers(report)
 
 

@@ -1,6 +1,6 @@
 """Digests of many pieces of memory, computed on the target in one call, and their host twin.
 
-What belongs here: what a digest is, the machine code that makes it (`digest-src/digest.S`, 2.2 instructions a byte in
+What belongs here: what a digest is, the machine code that makes it (`digest-src/digest.S`, 2.4 instructions a byte in
 Armv6-M code), what a call of it needs in RAM, and the same computation on the host. Nothing here touches a target.
 
 A digest is 96 bits over the little-endian words of a piece, its first and last one filled up with zeros:
@@ -186,6 +186,11 @@ class Routine:
         self.image = CODE + bytes(key)
         """What must lie at the beginning of area."""
         self._tables = Range(area.address + len(self.image), (area.size - len(self.image)) // 4 * 4)
+
+    @property
+    def most_pieces(self) -> int:
+        """More than this many pieces never fit in one call."""
+        return self._tables.size // RESULT_SIZE
 
     def take(self, pieces: Sequence[Range], limit: int, buffer: int = 0) -> tuple[Run, ...]:
         """Make runs of as many pieces from the first on as one call's tables and limit bytes allow; at least one.

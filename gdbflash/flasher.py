@@ -5,20 +5,19 @@ What belongs here: policy. Decisions that need no target are in `plan`, the use 
 
 from __future__ import annotations
 
-import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
 from . import quiesce, recovery
 from .call import Call, Returned, exception_name
-from .compare import Comparison
-from .errors import ConnectionLost, GdbflashError, Interrupted, Mismatch, PrepareError, TargetError
-from .events import Advanced, Finished, Noted, Observer, Phase, Started
+from .delta import Delta, everything, not_erased, remaining, units_of
+from .errors import ConnectionLost, GdbflashError, PrepareError, TargetError
+from .events import Noted, Observer
+from .inspection import Inspection
 from .loader import ExternalLoader, Sector
 from .options import After, Before, RunOptions, VerifyMode
+from .phases import Phases
 from .plan import Content, EraseMode, StorageJob, erase_steps, plan_storage, spans, transfer_steps
 from .ranges import Range, joined, without
 from .session import LoadedLoader, Operation, load
@@ -39,6 +38,13 @@ class Report:
     calls: int = 0
     sectors_erased: int = 0
     verified: str = "none"
+
+    @property
+    def in_words(self) -> str:
+        """Say what a write did."""
+        how = "not verified" if self.verified == VerifyMode.NONE.value else "verified"
+        there = f"{self.bytes_skipped} bytes already there, " if self.bytes_skipped else ""
+        return f"{there}{self.bytes - self.bytes_skipped} bytes written and {how}, {self.sectors_erased} sectors erased"
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Flasher:
         self._target = target
         self._options = options
         self._observe = observe
-        self._cancelled = cancelled
+        self._phases = Phases(observe, cancelled)
         self._loaded: LoadedLoader | None = None
         self._registers: dict[str, int] = {}
         self._memory: dict[int, bytes] = {}
@@ -96,7 +102,7 @@ class Flasher:
 
     def _leave(self) -> None:
         after = self._options.after
-        with self._phase("close"):
+        with self._phases.phase("close"):
             try:
                 if self._loaded is not None:
                     self._loaded.check_guards()
@@ -119,23 +125,6 @@ class Flasher:
             if after is After.RUN:
                 self._target.resume()
 
-    @contextmanager
-    def _phase(self, phase: Phase, total: int = 0, label: str = "") -> Iterator[Callable[[int], None]]:
-        """Report a phase; yields the function that is told of each piece of progress in bytes."""
-        self._observe(Started(phase, total, label))
-        begun = time.monotonic()
-        done = 0
-
-        def advance(size: int) -> None:
-            nonlocal done
-            done += size
-            self._observe(Advanced(phase, done))
-            if self._cancelled():
-                raise Interrupted(f"Interrupted during {phase}, after {done} of {total} bytes.", phase=phase, done=done)
-
-        yield advance
-        self._observe(Finished(phase, time.monotonic() - begun))
-
     @property
     def calls(self) -> int:
         """Count the loader calls made so far."""
@@ -150,7 +139,7 @@ class Flasher:
             saving = self._options.before is Before.NONE and self._options.after in (After.RESTORE, After.RUN)
             if saving:
                 options = replace(options, largest_buffer=RESTORE_BUFFER)
-            with self._phase("init", label=loader.storage.name):
+            with self._phases.phase("init", label=loader.storage.name):
                 self._loaded = load(self._target, loader, options, self._observe, self._save if saving else None)
         if operation is not None:
             self._loaded.begin(operation)
@@ -162,34 +151,42 @@ class Flasher:
         for place in without(places, saved):
             self._memory[place.address] = self._target.read_memory(place.address, place.size)
 
-    def write(self, jobs: Sequence[StorageJob], verify: VerifyMode = VerifyMode.READBACK) -> Report:
-        """Erase, program and verify; kept bytes lie in a recovery file from before the first erase until the end.
+    def write(
+        self, jobs: Sequence[StorageJob], verify: VerifyMode = VerifyMode.DIGEST, *, full: bool = False
+    ) -> Report:
+        """Erase, program and verify what differs; with full, all of it.
 
-        Raises also OutputError when the recovery file cannot be written or used.
+        Kept bytes lie in a recovery file from before the first erase until the end. Raises also OutputError when that
+        file cannot be written or used.
         """
-        sectors = sum(self._write_storage(job, verify) for job in jobs)
+        skipped = sectors = 0
+        for job in jobs:
+            delta = self._write_storage(job, verify, full=full)
+            skipped += job.content.within(delta.skipped).size
+            sectors += len(delta.erase)
         size = sum(job.content.size for job in jobs)
-        return Report(size, calls=self.calls, sectors_erased=sectors, verified=verify.value)
+        return Report(size, skipped, self.calls, sectors, verify.value)
 
-    def _write_storage(self, job: StorageJob, verify: VerifyMode) -> int:
-        """Write one storage; returns how many sectors were erased."""
+    def _write_storage(self, job: StorageJob, verify: VerifyMode, *, full: bool) -> Delta:
+        """Write one storage; returns what there was to do."""
         storage = job.loader.storage
         opened = self.open(job.loader)
+        inspection = Inspection(opened, self._phases)
         identity = recovery.Identity(storage.name, storage.address, storage.extent, opened.device.unit)
         asked = job.content
         job = self._with_recovered(job, identity)
-        content = job.content.over(self._read_kept(opened, job))
+        delta = everything(job) if full else self._delta(inspection, job)
+        content = job.content.over(self._kept(inspection, delta, storage.erased_value))
         saved = content.within(without(content.ranges, asked.ranges))
         if saved.pieces:
             recovery.save(identity, saved)
         try:
-            if job.erase is not EraseMode.NONE:
-                self._erase(opened, job.sectors, chip=job.erase is EraseMode.CHIP)
-            self._program(opened, content)
-            # Kept bytes leave the recovery file only after they were compared, whatever was asked for the image.
-            self._verify(opened, saved if verify is VerifyMode.NONE else content, verify)
-            if verify is not VerifyMode.NONE:
-                self._expect_blank(opened, without(spans(job.sectors), content.ranges))
+            self._erase(opened, delta.erase, chip=job.erase is EraseMode.CHIP)
+            places = joined((*delta.places, *delta.keep))
+            if delta.touched and not full:
+                places = not_erased(content, places, storage.erased_value, storage.page_size)
+            self._program(opened, content.within(places))
+            self._check(inspection, delta, content, saved, verify)
         except BaseException:
             if saved.pieces:
                 path = recovery.path_for(identity)
@@ -197,7 +194,28 @@ class Flasher:
             raise
         if saved.pieces:
             recovery.remove(identity)
-        return len(job.sectors)
+        return delta
+
+    def _delta(self, inspection: Inspection, job: StorageJob) -> Delta:
+        """Find out what is left to do."""
+        units = units_of(job, inspection.cut)
+        return remaining(job, units, inspection.states(units, job.content))
+
+    def _check(
+        self, inspection: Inspection, delta: Delta, content: Content, saved: Content, verify: VerifyMode
+    ) -> None:
+        """Verify what was written, and by digest or reading back also what was skipped; raises Mismatch.
+
+        Sectors that were left alone count too: a loader may erase more than it says. Kept bytes leave the recovery file
+        only after they were compared, whatever was asked for the image.
+        """
+        blank = without(delta.touched, content.ranges)
+        if verify is VerifyMode.NONE:
+            content, blank, verify = saved, (), VerifyMode.DIGEST
+        if verify is VerifyMode.DIGEST and delta.is_nothing:
+            return  # its digests are known already
+        if content.pieces or blank:
+            inspection.verify(content, blank, verify)
 
     def _with_recovered(self, job: StorageJob, identity: recovery.Identity) -> StorageJob:
         """Add the bytes that an interrupted write left in its recovery file to a job."""
@@ -220,33 +238,25 @@ class Flasher:
         )
         return plan_storage(job.loader, job.content.over(recovered), erase=job.erase)
 
-    def _read_kept(self, opened: LoadedLoader, job: StorageJob) -> Content:
-        """Read the bytes that the erase would take; raises TargetError naming the way out."""
+    def _kept(self, inspection: Inspection, delta: Delta, erased_value: int) -> Content:
+        """Take the bytes that the erase takes, reading what is not blank; raises TargetError naming the way out."""
+        blank = [(each.address, memoryview(bytes([erased_value]) * each.size)) for each in delta.blank]
         try:
-            pieces = self._read_places(opened, Operation.READ, "read", job.keep)
-            return Content(tuple((where.address, memoryview(data)) for where, data in pieces))
+            read = [
+                (where.address, memoryview(data)) for where, data in inspection.read(Operation.READ, "read", delta.keep)
+            ]
         except TargetError as error:
             raise type(error)(
                 f"The bytes to keep beside the image could not be read, and nothing was erased: {error.message} "
                 "--no-keep gives them up.",
                 **error.data,
             ) from error
-
-    def _read_places(
-        self, opened: LoadedLoader, operation: Operation, phase: Phase, places: Sequence[Range]
-    ) -> Iterator[tuple[Range, bytes]]:
-        """Read places slice by slice as one phase; nothing at all happens where there are none."""
-        if not places:
-            return
-        with self._phase(phase, sum(each.size for each in places)) as advance:
-            opened.begin(operation)
-            for where in transfer_steps(places, opened.slice, opened.loader.storage.page_size):
-                data = opened.read(where)
-                advance(where.size)
-                yield where, data
+        return Content(tuple(sorted((*read, *blank), key=lambda piece: piece[0])))
 
     def _erase(self, opened: LoadedLoader, sectors: Sequence[Sector], *, chip: bool) -> None:
-        with self._phase("erase", sum(each.size for each in sectors)) as advance:
+        if not sectors:
+            return
+        with self._phases.phase("erase", sum(each.size for each in sectors)) as advance:
             opened.begin(Operation.ERASE)
             if chip:
                 opened.mass_erase(len(sectors))
@@ -257,54 +267,23 @@ class Flasher:
                 advance(step.size)
 
     def _program(self, opened: LoadedLoader, content: Content) -> None:
-        with self._phase("program", content.size) as advance:
+        if not content.pieces:
+            return
+        with self._phases.phase("program", content.size) as advance:
             opened.begin(Operation.WRITE)
             for where in transfer_steps(content.ranges, opened.chunk, opened.loader.storage.page_size):
                 opened.write(where.address, content.read(where))
                 advance(where.size)
 
-    def _verify(self, opened: LoadedLoader, content: Content, mode: VerifyMode) -> None:
-        """Compare memory with content; raises Mismatch."""
-        places = content.ranges
-        if mode is VerifyMode.LOADER:
-            words = tuple(_whole_words(each) for each in places)
-            self._verify_by_loader(opened, content, joined(words))
-            places = without(places, words)
-        comparison = Comparison()
-        for where, data in self._read_places(opened, Operation.VERIFY, "verify", places):
-            comparison.feed(where.address, content.read(where), data)
-        comparison.check("Verification failed", "Erase and write again; if it stays, suspect the chip or its wiring.")
-
-    def _verify_by_loader(self, opened: LoadedLoader, content: Content, places: Sequence[Range]) -> None:
-        with self._phase("verify", sum(each.size for each in places)) as advance:
-            opened.begin(Operation.VERIFY)
-            for where in transfer_steps(places, opened.chunk, opened.loader.storage.page_size):
-                if not opened.verifies(where.address, content.read(where)):
-                    raise Mismatch(
-                        f"The loader's Verify does not confirm {where}, or not with the right checksum. "
-                        "Use --verify readback to see which bytes differ.",
-                        first=where.address,
-                        last=where.end - 1,
-                    )
-                advance(where.size)
-
-    def _expect_blank(self, opened: LoadedLoader, places: Sequence[Range]) -> None:
-        """Raise Mismatch unless all places hold the value of erased bytes."""
-        erased = bytes([opened.loader.storage.erased_value])
-        comparison = Comparison()
-        for where, data in self._read_places(opened, Operation.BLANK_CHECK, "verify", places):
-            comparison.feed(where.address, erased * where.size, data)
-        comparison.check("Not blank", "Erase it; if it stays, check the chip's write protection.", patterns=False)
-
     def verify(self, jobs: Sequence[StorageJob]) -> Report:
         """Compare storages with the content of jobs; raises Mismatch."""
         for job in jobs:
-            self._verify(self.open(job.loader), job.content, VerifyMode.READBACK)
-        return Report(sum(job.content.size for job in jobs), calls=self.calls, verified=VerifyMode.READBACK.value)
+            Inspection(self.open(job.loader), self._phases).verify(job.content, (), VerifyMode.DIGEST)
+        return Report(sum(job.content.size for job in jobs), calls=self.calls, verified=VerifyMode.DIGEST.value)
 
     def read(self, loader: ExternalLoader, where: Range, sink: Callable[[bytes], None]) -> Report:
         """Read a range of the storage and give it to sink slice by slice."""
-        for _, data in self._read_places(self.open(loader), Operation.READ, "read", (where,)):
+        for _, data in Inspection(self.open(loader), self._phases).read(Operation.READ, "read", (where,)):
             sink(data)
         return Report(where.size, calls=self.calls)
 
@@ -312,21 +291,17 @@ class Flasher:
         """Erase sectors (with chip: all of them, by MassErase) and see that they are blank; raises Mismatch."""
         opened = self.open(loader)
         self._erase(opened, sectors, chip=chip)
-        self._expect_blank(opened, joined(spans(sectors)))
-        return Report(sum(each.size for each in sectors), 0, self.calls, len(sectors), VerifyMode.READBACK.value)
+        Inspection(opened, self._phases).expect_blank(joined(spans(sectors)))
+        return Report(sum(each.size for each in sectors), 0, self.calls, len(sectors), VerifyMode.DIGEST.value)
 
     def blank_check(self, loader: ExternalLoader, where: Range) -> Report:
         """Raise Mismatch unless a range holds the value of erased bytes."""
-        self._expect_blank(self.open(loader), (where,))
-        return Report(where.size, calls=self.calls, verified=VerifyMode.READBACK.value)
+        Inspection(self.open(loader), self._phases).expect_blank((where,))
+        return Report(where.size, calls=self.calls, verified=VerifyMode.DIGEST.value)
 
     def checksum(self, loader: ExternalLoader, where: Range) -> Checksum:
         """Compute CRC-32 and byte sum of a range."""
-        crc32 = byte_sum = 0
-        for _, data in self._read_places(self.open(loader), Operation.READ, "read", (where,)):
-            crc32 = zlib.crc32(data, crc32)
-            byte_sum = (byte_sum + sum(data)) & 0xFFFFFFFF
-        return Checksum(crc32, byte_sum)
+        return Checksum(*Inspection(self.open(loader), self._phases).checksum(where))
 
     def call(self, loader: ExternalLoader, call: Call, *, init: bool) -> tuple[Returned, int]:
         """Make one raw call, after Init if so asked; returns its result and the bytes of stack used."""
@@ -350,9 +325,3 @@ def check_thread_mode(target: Target) -> None:
             "Let it return (finish, or a breakpoint outside), or use --before reset.",
             exception=exception,
         )
-
-
-def _whole_words(where: Range) -> Range:
-    """Cut a range down to its aligned words."""
-    start = -(-where.address // 4) * 4
-    return Range(start, max(0, where.end // 4 * 4 - start))

@@ -136,9 +136,8 @@ class Commands:
             say(f"{planned(jobs).summary}\n")
             return
         with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
-            report = flasher.write(jobs, mode)
-        how = "not verified" if mode is VerifyMode.NONE else "verified"
-        say(f"{report.bytes} bytes written and {how}, {report.sectors_erased} sectors erased, {report.calls} calls.\n")
+            report = flasher.write(jobs, mode, full=words.full)
+        say(f"{report.in_words}, {report.calls} calls.\n")
 
     def read(self, words: argparse.Namespace) -> None:
         """Read storage into a file, which appears whole or not at all."""

@@ -19,7 +19,7 @@ from .options import After, Before, CallOptions, RunOptions, VerifyMode
 from .spec import parse_address, parse_number, parse_range
 
 SERVERS = ("auto", "openocd", "stlink", "qemu", "pyocd", "jlink", "st-util", "blackmagic", "board")
-DEFAULT_VERIFY = VerifyMode.READBACK
+DEFAULT_VERIFY = VerifyMode.DIGEST
 """What `set gdbflash verify on` means."""
 
 

@@ -43,8 +43,12 @@ class After(enum.Enum):
 class VerifyMode(enum.Enum):
     """How what was written is compared."""
 
+    DIGEST = "digest"
+    """By digests that the target computes."""
     READBACK = "readback"
+    """By reading all bytes back."""
     LOADER = "loader"
+    """By the loader's own Verify."""
     NONE = "none"
 
 

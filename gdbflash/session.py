@@ -227,7 +227,9 @@ class LoadedLoader:
         if "Read" not in self.loader.functions:
             return self.target.read_memory(where.address, where.size)
         buffer = self.layout.buffers[0].address
-        self._succeed("Read", (where.address, where.size, buffer), _reading_time(where.size))
+        # A Read that does nothing and says 1 must not show what Write left in the buffer.
+        self.target.write_memory(buffer, _PAINT * min(4, -(-where.size // WORD)))
+        self._succeed("Read", (where.address, where.size, buffer), reading_time(where.size))
         return self.target.read_memory(buffer, where.size)
 
     @property
@@ -253,7 +255,7 @@ class LoadedLoader:
         buffer = self.layout.buffers[0].address
         self.target.write_memory(buffer, data)
         arguments = (address, buffer, len(data) // WORD, 0)
-        returned = self.call(Call("Verify", need(self.loader, "Verify"), arguments, _reading_time(len(data))))
+        returned = self.call(Call("Verify", need(self.loader, "Verify"), arguments, reading_time(len(data))))
         return returned.r0 == 0 and returned.r1 == sum(data) & 0xFFFFFFFF
 
     def stack_used(self) -> int:
@@ -281,7 +283,8 @@ class LoadedLoader:
                 )
 
 
-def _reading_time(size: int) -> float:
+def reading_time(size: int) -> float:
+    """Give the base time-out in seconds of a call that reads size bytes."""
     return 5 + size / 65536
 
 

@@ -1,5 +1,8 @@
 // Digests and checksums of many pieces of memory in one call, on any Cortex-M (Armv6-M Thumb, no more).
 //
+// A digest takes 2.36 instructions a byte: single loads, where LDM would save 0.15, because every Cortex-M and every
+// emulator of one has them at full speed.
+//
 // Position independent, runs from RAM, reads not one byte outside the pieces, uses 60 bytes of stack, keeps r4 to r11
 // (AAPCS). Built by scripts/build-digest into gdbflash/digest_code.py; gdbflash/digest.py is the other half.
 //
@@ -8,7 +11,7 @@
 //
 // struct run { u32 address, size, step, buffer; }: size bytes from address on, in pieces of step bytes (the last one
 // may be shorter); a run of size 0 ends the list. Without read a piece is taken where it lies; with it, a loader's
-// Read(address, size, buffer) fetches each piece first. digests stores a, b, c (12 bytes) for each piece; checksum goes
+// Read(address, size, buffer) fetches each piece first; buffer is a multiple of 8, and as long as step rounded up to 8. digests stores a, b, c (12 bytes) for each piece; checksum goes
 // on from state, CRC-32 and byte sum, and updates it.
 // Returns r0 = 1, or at once whatever Read returned instead of 1; r1 = end of the results written.
 
@@ -58,8 +61,20 @@ size_known:
         mov     r3, r10
         cmp     r3, #0
         beq     in_place
+// What the buffer held before must not pass for what Read read: a seed is in every word, 5 instructions for 8 bytes.
         ldr     r2, [r7, #12]
-        blx     r3
+        adr     r3, key
+        ldr     r3, [r3]
+        adds    r0, r2, r1
+poison:
+        str     r3, [r2]
+        str     r3, [r2, #4]
+        adds    r2, #8
+        cmp     r2, r0
+        blo     poison
+        mov     r0, r4
+        ldr     r2, [r7, #12]
+        blx     r10
         cmp     r0, #1
         bne     return
         ldr     r0, [r7, #12]
@@ -84,7 +99,7 @@ return:
         pop     {r4-r7, pc}
 
 // result *digest_piece(const void *address, u32 size, result *result): returns the place of the next result.
-// r0 address, r1 a, r2 b, lr c, r3 and r4 words, r5 P, r6 Q, r7 rotation, r12 where the loop at hand ends; [sp] end.
+// r0 address, r1 a, r2 b, lr c, r3 word, r5 P, r6 Q, r7 rotation, r12 where the loop at hand ends; [sp] end.
         .macro  absorb word             // 8 instructions for 4 bytes
         muls    \word, r5, \word
         adds    r1, r1, \word
@@ -107,9 +122,10 @@ digest_piece:
         ldmia   r7!, {r1, r2, r5, r6}
         movs    r7, #19
         cmp     r0, r3
-        beq     digest_done
+        beq     whole_words             // of which an empty piece has none
         lsls    r3, r0, #30
-        bne     part_word
+        beq     whole_words
+        b       part_word
 
 whole_words:
         ldr     r3, [sp]
@@ -120,11 +136,13 @@ whole_words:
         adds    r3, r3, r0
         mov     r12, r3
 eight_words:
-        .rept   4
-        ldmia   r0!, {r3, r4}
+        .set    offset, 0
+        .rept   8
+        ldr     r3, [r0, #offset]
         absorb  r3
-        absorb  r4
+        .set    offset, offset + 4
         .endr
+        adds    r0, #32
         cmp     r0, r12
         bne     eight_words
 single_words:
@@ -136,7 +154,8 @@ single_words:
         mov     r12, r3
         b       single_word_check
 single_word:
-        ldmia   r0!, {r3}
+        ldr     r3, [r0]
+        adds    r0, #4
         absorb  r3
 single_word_check:
         cmp     r0, r12
@@ -165,7 +184,8 @@ part_done:
         movs    r7, #19
         absorb  r3
         cmp     r0, r12
-        bne     whole_words
+        beq     digest_done
+        b       whole_words
 
 digest_done:
         pop     {r3, r4}                // end, result

@@ -1,0 +1,150 @@
+"""Look at what a storage holds: read it, compare it, sum it up.
+
+What belongs here: everything that asks an open loader and changes nothing. Digests tell what differs, and only that is
+read back to name the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+
+from .compare import Comparison
+from .delta import State, Unit
+from .errors import Mismatch
+from .events import Phase
+from .options import VerifyMode
+from .phases import Phases
+from .plan import Content, transfer_steps
+from .ranges import Range, joined, without
+from .session import LoadedLoader, Operation
+from .survey import Survey
+
+
+class Inspection:
+    """Looks at the storage of one open loader.
+
+    Every method may raise what calls of a loader may, and Interrupted.
+    """
+
+    def __init__(self, opened: LoadedLoader, phases: Phases) -> None:
+        self._opened = opened
+        self._phases = phases
+        self._survey = Survey(opened)
+
+    def read(self, operation: Operation, phase: Phase, places: Sequence[Range]) -> Iterator[tuple[Range, bytes]]:
+        """Read places slice by slice as one phase; nothing at all happens where there are none."""
+        if not places:
+            return
+        with self._phases.phase(phase, _size(places)) as advance:
+            self._opened.begin(operation)
+            for where in transfer_steps(places, self._opened.slice, self._opened.loader.storage.page_size):
+                data = self._opened.read(where)
+                advance(where.size)
+                yield where, data
+
+    def cut(self, places: Iterable[Range]) -> tuple[Range, ...]:
+        """Cut places into the pieces that digests tell of."""
+        return self._survey.pieces(places)
+
+    def states(self, units: Sequence[Unit], content: Content) -> dict[Range, State]:
+        """Find out which pieces of units hold what content says, and which are erased."""
+        wanted = {piece for unit in units for piece in unit.wanted}
+        pieces = sorted(piece for unit in units for piece in unit.pieces)
+        states: dict[Range, State] = {}
+        with self._phases.phase("read", _size(pieces), "digests") as advance:
+            self._opened.begin(Operation.READ)
+            for group in self._survey.found(pieces, advance):
+                expected = self._expected(group, wanted, content)
+                for piece, digest in group:
+                    same = expected.get(piece, digest) == digest
+                    states[piece] = State(same, digest == self._survey.erased(piece))
+        return states
+
+    def verify(self, content: Content, blank: Sequence[Range], mode: VerifyMode) -> None:
+        """Compare memory with content, and see that it is erased where it is to be blank; raises Mismatch."""
+        if mode is VerifyMode.DIGEST:
+            self._verify_by_digest(content, blank)
+            return
+        places = content.ranges
+        if mode is VerifyMode.LOADER:
+            words = tuple(_whole_words(each) for each in places)
+            self._verify_by_loader(content, joined(words))
+            places = without(places, words)
+        self._read_back(content, places)
+        self._read_blank(blank)
+
+    def expect_blank(self, places: Sequence[Range]) -> None:
+        """Raise Mismatch unless all places hold the value of erased bytes."""
+        if places:
+            self._verify_by_digest(Content(()), places)
+
+    def checksum(self, where: Range) -> tuple[int, int]:
+        """Compute CRC-32 and byte sum of a range on the target."""
+        with self._phases.phase("read", where.size) as advance:
+            self._opened.begin(Operation.READ)
+            return self._survey.checksum(where, advance)
+
+    def _verify_by_digest(self, content: Content, blank: Sequence[Range]) -> None:
+        wanted = set(self.cut(content.ranges))
+        pieces = sorted((*wanted, *self.cut(blank)))
+        wrong: list[Range] = []
+        with self._phases.phase("verify", _size(pieces)) as advance:
+            self._opened.begin(Operation.VERIFY)
+            for group in self._survey.found(pieces, advance):
+                expected = self._expected(group, wanted, content)
+                for piece, digest in group:
+                    if digest != (expected.get(piece) or self._survey.erased(piece)):
+                        wrong.append(piece)
+        if wrong:
+            self._read_back(content, joined(piece for piece in wrong if piece in wanted))
+            self._read_blank(joined(piece for piece in wrong if piece not in wanted))
+            raise Mismatch(
+                f"The target's digest of {wrong[0]} is wrong, yet the bytes that are read back are right: what is read "
+                "is not stable. Check the clock and the wiring of the memory, and --verify readback.",
+                first=wrong[0].address,
+                last=wrong[-1].end - 1,
+            )
+
+    def _expected(
+        self, group: Iterable[tuple[Range, bytes]], wanted: AbstractSet[Range], content: Content
+    ) -> dict[Range, bytes]:
+        """Compute the digests of those pieces of a call that content has bytes for."""
+        ours = [piece for piece, _ in group if piece in wanted]
+        return dict(zip(ours, self._survey.expected(ours, content), strict=True))
+
+    def _read_back(self, content: Content, places: Sequence[Range]) -> None:
+        comparison = Comparison()
+        for where, data in self.read(Operation.VERIFY, "verify", places):
+            comparison.feed(where.address, content.read(where), data)
+        comparison.check("Verification failed", "Erase and write again; if it stays, suspect the chip or its wiring.")
+
+    def _read_blank(self, places: Sequence[Range]) -> None:
+        erased = bytes([self._opened.loader.storage.erased_value])
+        comparison = Comparison()
+        for where, data in self.read(Operation.BLANK_CHECK, "verify", places):
+            comparison.feed(where.address, erased * where.size, data)
+        comparison.check("Not blank", "Erase it; if it stays, check the chip's write protection.", patterns=False)
+
+    def _verify_by_loader(self, content: Content, places: Sequence[Range]) -> None:
+        with self._phases.phase("verify", _size(places)) as advance:
+            self._opened.begin(Operation.VERIFY)
+            for where in transfer_steps(places, self._opened.chunk, self._opened.loader.storage.page_size):
+                if not self._opened.verifies(where.address, content.read(where)):
+                    raise Mismatch(
+                        f"The loader's Verify does not confirm {where}, or not with the right checksum. "
+                        "Use --verify readback to see which bytes differ.",
+                        first=where.address,
+                        last=where.end - 1,
+                    )
+                advance(where.size)
+
+
+def _size(places: Sequence[Range]) -> int:
+    return sum(each.size for each in places)
+
+
+def _whole_words(where: Range) -> Range:
+    """Cut a range down to its aligned words."""
+    start = -(-where.address // 4) * 4
+    return Range(start, max(0, where.end // 4 * 4 - start))
