@@ -560,3 +560,56 @@ def test_mmfar_is_not_valid_for_a_fetch(board: Board) -> None:
     start(board, "branch", r0=0x40000001)
     assert board.word(CFSR) == 1
     assert board.word(MMFAR) == 0
+
+
+# -- debug ----------------------------------------------------------------------------------------------------
+
+DEMCR, DFSR, DHCSR = 0xE000EDFC, 0xE000ED30, 0xE000EDF0
+
+
+@pytest.mark.parametrize(
+    ("bits", "name", "enabled", "r0", "number"),
+    [
+        (1 << 10, "load", 0, 0x60000000, HARD_FAULT),
+        (1 << 8, "load", FAULTS_ENABLED, 0x60000000, BUS_FAULT),
+        (1 << 7, "undefined", FAULTS_ENABLED, 0, USAGE_FAULT),
+        (1 << 6, "load_double", FAULTS_ENABLED, 0x20000001, USAGE_FAULT),
+        (1 << 5, "coprocessor", FAULTS_ENABLED, 0, USAGE_FAULT),
+        (1 << 4, "branch", FAULTS_ENABLED, 0x40000001, MEM_MANAGE),
+    ],
+)
+def test_vector_catch_halts_where_the_handler_begins(
+    board: Board, bits: int, name: str, enabled: int, r0: int, number: int
+) -> None:
+    board.put(DEMCR, bits)
+    board.put(DFSR, 0xFFFFFFFF)
+    try:
+        assert start(board, name, enabled=enabled, r0=r0) is HaltReason.VECTOR_CATCH
+        assert board.registers("pc", "lr", "sp") == (HANDLERS + 4 * number, 0xFFFFFFF9, STACK - 0x20)
+        assert board.word(DFSR) & 8 == 8
+        board.put(DEMCR, 0)
+        assert board.go() is HaltReason.BREAKPOINT
+        assert board.exception() == number
+    finally:
+        board.put(DEMCR, 0)
+
+
+def test_dfsr_collects_why_the_core_halted(board: Board) -> None:
+    board.load(THUMB["bkpt"])
+    board.put(DFSR, 0xFFFFFFFF)
+    assert board.word(DFSR) == 0
+    board.go()
+    assert board.word(DFSR) == 2
+    board.machine.step()
+    assert board.word(DFSR) == 2  # a step onto BKPT is a breakpoint
+    board.put(DFSR, 2)
+    board.load(THUMB["svc"])
+    board.put(DFSR, 0xFFFFFFFF)
+    board.machine.step()
+    assert board.word(DFSR) == 1
+
+
+def test_a_program_sees_whether_a_debugger_is_there(board: Board, alone: Board) -> None:
+    board.machine.halt()
+    alone.machine.halt()
+    assert (board.word(DHCSR), alone.word(DHCSR)) == (0x00030003, 0x00030002)

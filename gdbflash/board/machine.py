@@ -33,6 +33,16 @@ IDLE_FIRMWARE = struct.pack("<16I", 0x20020000, _LOOP | 1, *[_TRAP | 1] * 14) + 
 """A vector table; WFI in a loop; and `b .` for all exceptions."""
 
 
+_DFSR = {
+    HaltReason.REQUEST: 1 << 0,
+    HaltReason.STEP: 1 << 0,
+    HaltReason.BREAKPOINT: 1 << 1,
+    HaltReason.WATCHPOINT: 1 << 2,
+    HaltReason.VECTOR_CATCH: 1 << 3,
+}
+"""Bits of DFSR (ARM DDI 0403E, C1.6.1)."""
+
+
 class _CountedQuadspi(Quadspi):
     """QUADSPI that counts accesses to its registers: what a loader costs in emulation."""
 
@@ -171,6 +181,7 @@ class Machine:
         self.processor.enter_debug()
         self._running = False
         self._reason = reason
+        self.processor.scs.dfsr |= _DFSR.get(reason, 0)
         self._cond.notify_all()
 
     @contextmanager

@@ -51,6 +51,7 @@ class Processor:
         self.systick = SysTick(self.cycles)
         self._frames = Frames(self.registers, space, self.core.translation.note_write)
         self.scs = SystemControlSpace(self.exceptions, self.systick, self)
+        self.scs.debugger = debugger
         self.core.translation.exception_pending = self._anything_pending
         self.on_reset: Callable[[], None] = lambda: None
         self.on_idle: Callable[[], None] = lambda: None
@@ -327,7 +328,7 @@ class Processor:
             return self._begin(Number.HARD_FAULT, link)
         registers.xpsr = registers.xpsr & 0xF80F0000 | number | (vector & 1) << 24
         registers.pc = vector & ~1
-        return None
+        return HaltReason.VECTOR_CATCH if self.debugger and self.scs.catches(number) else None
 
     # -- return -----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from gdbflash.board.exceptions import IRQS, PRIORITY_BITS, Ccr, Exceptions, Number
+from gdbflash.board.exceptions import IRQS, PRIORITY_BITS, Ccr, Cfsr, Exceptions, Number
 from gdbflash.board.systick import SysTick
 
 BOOT_ADDRESS = 0x08000000
@@ -17,6 +17,16 @@ BOOT_ADDRESS = 0x08000000
 
 DEMCR = 0xDFC
 TRCENA, VC_CORERESET, MON_EN, MON_PEND = 1 << 24, 1 << 0, 1 << 16, 1 << 17
+_VC_MMERR, _VC_NOCPERR, _VC_CHKERR, _VC_STATERR, _VC_BUSERR, _VC_HARDERR = (
+    1 << 4,
+    1 << 5,
+    1 << 6,
+    1 << 7,
+    1 << 8,
+    1 << 10,
+)
+_DFSR, _DHCSR = 0xD30, 0xDF0
+_C_DEBUGEN, _C_HALT, _S_REGRDY, _S_HALT = 1 << 0, 1 << 1, 1 << 16, 1 << 17
 
 _CONSTANTS = {
     0x004: (IRQS - 1) // 32,  # ICTR
@@ -92,6 +102,10 @@ class SystemControlSpace:
         self._systick = systick
         self._listener = listener
         self.demcr = 0
+        self.dfsr = 0
+        """Debug Fault Status Register (C1.6.1): why the core halted, kept by the debug interface."""
+        self.debugger = False
+        """DHCSR.C_DEBUGEN, which a program may ask for."""
         self.halted: Callable[[], bool] = lambda: False
         """Whether the core is in Debug state, in which alone VECTCLRACTIVE may be written (B3.2.6)."""
         self.reset()
@@ -172,6 +186,8 @@ class SystemControlSpace:
             _CPACR: lambda: self.cpacr,
             _MPU_RNR: lambda: self._region,
             DEMCR: lambda: self.demcr,
+            _DFSR: lambda: self.dfsr,
+            _DHCSR: self._dhcsr,
         }
         if offset in simple:
             return simple[offset]()
@@ -209,6 +225,8 @@ class SystemControlSpace:
             self._listener.configuration_changed()
         elif offset == DEMCR:
             self._write_demcr(value)
+        elif offset == _DFSR:
+            self.dfsr &= ~value
         else:
             self._write_mpu(offset, value)
             return
@@ -219,6 +237,28 @@ class SystemControlSpace:
         self._exceptions.monitor_enabled = bool(value & MON_EN)
         if value & MON_PEND:
             self._exceptions.pending.add(Number.DEBUG_MONITOR)
+
+    def _dhcsr(self) -> int:
+        """Return what says that a debugger is there and the core halted; control is DebugPort's."""
+        value = _S_REGRDY | (_C_DEBUGEN if self.debugger else 0)
+        return value | _C_HALT | _S_HALT if self.halted() else value
+
+    def catches(self, number: int) -> bool:
+        """Tell whether DEMCR has the core halt where this exception's handler begins (C1.6.5)."""
+        if number == Number.HARD_FAULT:
+            return bool(self.demcr & _VC_HARDERR)
+        if number == Number.MEM_MANAGE:
+            return bool(self.demcr & _VC_MMERR)
+        if number == Number.BUS_FAULT:
+            return bool(self.demcr & _VC_BUSERR)
+        if number != Number.USAGE_FAULT:
+            return False
+        causes = (
+            (_VC_NOCPERR, Cfsr.NOCP),
+            (_VC_CHKERR, Cfsr.UNALIGNED | Cfsr.DIVBYZERO),
+            (_VC_STATERR, Cfsr.UNDEFINSTR | Cfsr.INVSTATE | Cfsr.INVPC),
+        )
+        return any(self.demcr & bit and self._exceptions.cfsr & flags for bit, flags in causes)
 
     def _icsr(self) -> int:
         state = self._exceptions
