@@ -23,7 +23,7 @@ from .elf import ElfFile, ElfSection, ElfSegment, ElfSymbol, is_elf
 from .errors import LoaderFileError
 from .files import read_file
 from .findings import Finding
-from .ranges import Range
+from .ranges import Range, joined
 from .storage import STRUCT_SIZE, Sector, SectorGroup, StorageInfo, StorageType, decode_storage_info
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ class ExternalLoader:
     symbols: tuple[Symbol, ...]
     """Functions and objects by address."""
     findings: tuple[Finding, ...]
+    code: tuple[Range, ...] = ()
+    """Where its functions lie, as far as their sizes are known: bytes that no call changes."""
     entry: int = 0
     """The ELF entry point as the file has it; 0 in some real files. Calls go to `functions`."""
 
@@ -189,6 +191,7 @@ class _Assembly:
             functions=MappingProxyType(functions),
             symbols=self._named_places(functions),
             findings=(),
+            code=self._code(loaded),
             entry=self._entry,
         )
         if loader.link_address < _WORD:
@@ -321,6 +324,12 @@ class _Assembly:
         typed = {each.name for each in places}
         places |= {Symbol(address, 0, name) for name, address in functions.items() if name not in typed}
         return tuple(sorted(places))
+
+    def _code(self, loaded: tuple[Segment, ...]) -> tuple[Range, ...]:
+        functions = joined(Range(each.value & ~_THUMB, each.size) for each in self._symbols if each.kind == "FUNC")
+        return tuple(
+            each for each in functions if any(part.holds(each.address) and part.holds(each.end - 1) for part in loaded)
+        )
 
     def _check_info_place(self, address: int, loader: ExternalLoader) -> Iterator[Finding]:
         if any(segment.holds(address) for segment in loader.load_segments):

@@ -16,7 +16,7 @@ from . import corereset, tcl
 from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, PrepareError
 from .mi import MiClient, MiValue, Record
 from .mimemory import MiMemory
-from .profiles import ServerProfile, Steps
+from .profiles import ServerProfile, Steps, parse_work_area
 from .target import Capabilities, Stop, StopReason
 
 RESET_TIMEOUT = 20.0
@@ -52,6 +52,7 @@ class MiTarget:
         self._disturbances = 0
         self._released = False
         self._tcl: tcl.TclTarget | None = None
+        self._work_area: range | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -60,6 +61,7 @@ class MiTarget:
             server=self.profile.name,
             registers=frozenset(self._numbers),
             memory_while_running=self._tcl is not None,
+            work_area=self._work_area,
         )
 
     def use_tcl(self, host: str, port: int) -> None:
@@ -366,6 +368,8 @@ class MiTarget:
                 if plain in REGISTERS:
                     self._numbers.setdefault(plain, number)
             self.read_registers(["pc", "sp", "lr", "xpsr"])
+            if self.profile.work_area:
+                self._work_area = parse_work_area(self.take(self.profile.work_area))
         except CommandRefused as error:
             raise PrepareError(
                 f"The {self.profile.title} shows no halted Cortex-M core: {error.message.rstrip('.?')}. "

@@ -65,6 +65,8 @@ class ServerProfile:
     """A command that reads one byte at the address appended and fails when that fails."""
     tcl_port: int = 0
     """Default port of a Tcl interpreter that can do more while the core runs; 0: the server has none."""
+    work_area: str = ""
+    """A command that prints start and size of the RAM that the server runs code in, and 1 if it restores that RAM."""
 
 
 _OPTION = r"(?:^| )-(?:{})[ =]?(?P<port>\d+)"
@@ -89,6 +91,9 @@ PROFILES: dict[str, ServerProfile] = {
             failed_reads_are_zeros=True,
             read_check="monitor mdb",
             tcl_port=6666,
+            # OpenOCD User's Guide, "Target Configuration": -work-area-phys, since a Cortex-M has no MMU.
+            work_area="monitor format {%d %d %d} [[target current] cget -work-area-phys] "
+            "[[target current] cget -work-area-size] [[target current] cget -work-area-backup]",
         ),
         ServerProfile(
             name="stlink",
@@ -231,6 +236,15 @@ def detect(asker: Asker) -> ServerProfile:
     if "j-link" in commands:
         return PROFILES["jlink"]
     return PROFILES["generic"]
+
+
+def parse_work_area(said: str) -> range | None:
+    """Read what the command `ServerProfile.work_area` printed; None when no RAM is overwritten."""
+    found = re.match(r"(\d+) (\d+) ([01])\s*\Z", said)
+    if found is None:
+        return None
+    start, size, restored = map(int, found.groups())
+    return range(start, start + size) if size and not restored else None
 
 
 def choose_port(profile: ServerProfile | None, listening: list[int]) -> int:

@@ -9,23 +9,25 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .call import SUCCESS, Call, Returned, expect_success, perform
+from . import autopsy, evidence
+from .call import SUCCESS, Call, Returned, Unreturned, expect_success, perform
 from .devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ram_around
 from .digest import Key, Routine
-from .errors import CallFailed, PlanError, PrepareError, TargetError
+from .errors import CallFailed, ConnectionLost, PlanError, PrepareError, TargetError
 from .events import Noted, Observer
-from .layout import WORD, Layout, plan_layout
+from .layout import PAINT, WORD, Layout, plan_layout, stack_used
 from .loader import ExternalLoader
 from .options import CallOptions
 from .plan import Content, EraseStep, need
 from .ranges import Range
 from .target import Target
+from .workarea import watched
 
-_PAINT = bytes.fromhex("a5c3965a")
-"""Fills stack and guard words: no address, no small number, no erased byte, and not its own mirror image."""
 _BKPT = bytes.fromhex("00be00be")
 """Two BKPT #0 on the return word: the net below the breakpoint."""
 _MIB = 1 << 20
+_ATTEMPTS = 3
+"""How often bytes are read anew that the server may have overwritten."""
 
 
 class Operation(enum.Enum):
@@ -96,7 +98,7 @@ def choose_layout(
 
 
 def _is_memory(target: Target, address: int) -> bool:
-    for pattern in (_PAINT, bytes(255 - byte for byte in _PAINT)):
+    for pattern in (PAINT, bytes(255 - byte for byte in PAINT)):
         try:
             target.write_memory(address, pattern)
             if target.read_memory(address, WORD) != pattern:
@@ -118,7 +120,7 @@ def initial_memory(loader: ExternalLoader, layout: Layout, routine: Routine) -> 
         (layout.return_address, memoryview(_BKPT)),
         (layout.routine.address, memoryview(routine.image)),
         (layout.scratch.address, memoryview(bytes(layout.scratch.size))),
-        *((each.address, memoryview(_PAINT * (each.size // WORD))) for each in paint),
+        *((each.address, memoryview(PAINT * (each.size // WORD))) for each in paint),
     ]
     return zeros.over(segments).over(Content(tuple(sorted(ours, key=lambda piece: piece[0]))))
 
@@ -167,7 +169,21 @@ class LoadedLoader:
                     expected=expected[offset],
                     actual=actual[offset],
                 )
+        constant = (*self.loader.code, Range(self.layout.routine.address, len(self.routine.image)))
+        watch = watched(self.target.capabilities.work_area, constant)
+        self._watched = (watch, memory.read(watch)) if watch else None
         self._operation = None
+
+    def _overwritten(self) -> bool:
+        """Tell whether the server has run code where the loader lies, as another of its clients may ask it to."""
+        if self._watched is None:
+            return False
+        where, expected = self._watched
+        return self.target.read_memory(where.address, where.size) != expected
+
+    def _load_again(self) -> None:
+        self._observe(Noted("reloaded", "The loader was loaded again: its RAM may have been used by the server."))
+        self._load()
 
     def begin(self, operation: Operation) -> None:
         """Make the loader ready for one kind of use, by Init where the kind changes.
@@ -175,9 +191,8 @@ class LoadedLoader:
         A result other than 1 is tried once more, since the first Init after power-on of some loaders only sets the
         chip's QE bit. Raises CallFailed.
         """
-        if self.target.disturbances != self._trusted:
-            self._observe(Noted("reloaded", "The loader was loaded again: its RAM may have been used by the server."))
-            self._load()
+        if self.target.disturbances != self._trusted or self._overwritten():
+            self._load_again()
         if operation is self._operation:
             return
         call = Call("Init", need(self.loader, "Init"), timeout=10.0)
@@ -197,15 +212,32 @@ class LoadedLoader:
             self._observe(Noted("init-ignored", f"Init returned {returned.r0} twice; going on as asked."))
         self._operation = operation
 
-    def call(self, call: Call) -> Returned:
-        """Perform one call as it stands, its time-out scaled."""
+    def call(self, call: Call, data: bytes = b"") -> Returned:
+        """Perform one call as it stands, its time-out scaled, with data in the buffer."""
+        self._fill(data)
+        if self._overwritten():
+            operation = self._operation
+            self._load_again()
+            if operation is not None:
+                self.begin(operation)
+            self._fill(data)
         self.calls += 1
         scaled = Call(call.function, call.address, call.arguments, call.timeout * self._options.timeout_scale)
-        return perform(self.target, scaled, self.layout, irq=self._options.irq)
+        try:
+            outcome = perform(self.target, scaled, self.layout, irq=self._options.irq)
+        except ConnectionLost as error:
+            raise autopsy.lost(scaled, error) from error
+        if isinstance(outcome, Unreturned):
+            raise autopsy.explain(evidence.gather(self.target, scaled, outcome, self.layout, self.loader))
+        return outcome
 
-    def _succeed(self, function: str, arguments: tuple[int, ...], timeout: float) -> None:
+    def _fill(self, data: bytes) -> None:
+        if data:
+            self.target.write_memory(self.layout.buffers[0].address, data)
+
+    def _succeed(self, function: str, arguments: tuple[int, ...], timeout: float, data: bytes = b"") -> None:
         call = Call(function, need(self.loader, function), arguments, timeout)
-        expect_success(call, self.call(call))
+        expect_success(call, self.call(call, data))
 
     @property
     def chunk(self) -> int:
@@ -218,9 +250,8 @@ class LoadedLoader:
             self.target.write_memory(address, data)
             return
         buffer = self.layout.buffers[0].address
-        self.target.write_memory(buffer, data)
         pages = -(-len(data) // max(1, self.loader.storage.page_size))
-        self._succeed("Write", (address, len(data), buffer), 5 + 0.01 * pages)
+        self._succeed("Write", (address, len(data), buffer), 5 + 0.01 * pages, data)
 
     def read(self, where: Range) -> bytes:
         """Read up to `chunk` bytes through Read where there is one, else from the mapped window."""
@@ -228,9 +259,18 @@ class LoadedLoader:
             return self.target.read_memory(where.address, where.size)
         buffer = self.layout.buffers[0].address
         # A Read that does nothing and says 1 must not show what Write left in the buffer.
-        self.target.write_memory(buffer, _PAINT * min(4, -(-where.size // WORD)))
-        self._succeed("Read", (where.address, where.size, buffer), reading_time(where.size))
-        return self.target.read_memory(buffer, where.size)
+        self.target.write_memory(buffer, PAINT * min(4, -(-where.size // WORD)))
+        for _ in range(_ATTEMPTS):
+            self._succeed("Read", (where.address, where.size, buffer), reading_time(where.size))
+            data = self.target.read_memory(buffer, where.size)
+            if not self._overwritten():
+                return data
+        raise TargetError(
+            f"{where} could not be read: another client of the {self.target.capabilities.server} server keeps running "
+            "code in the loader's RAM. Close it, or leave it alone meanwhile.",
+            address=where.address,
+            size=where.size,
+        )
 
     @property
     def slice(self) -> int:
@@ -253,18 +293,14 @@ class LoadedLoader:
         if address % WORD or len(data) % WORD:
             raise PlanError(f"Verify compares whole words, not {len(data)} bytes at 0x{address:08X}.")
         buffer = self.layout.buffers[0].address
-        self.target.write_memory(buffer, data)
         arguments = (address, buffer, len(data) // WORD, 0)
-        returned = self.call(Call("Verify", need(self.loader, "Verify"), arguments, reading_time(len(data))))
+        returned = self.call(Call("Verify", need(self.loader, "Verify"), arguments, reading_time(len(data))), data)
         return returned.r0 == 0 and returned.r1 == sum(data) & 0xFFFFFFFF
 
     def stack_used(self) -> int:
         """Count the bytes of stack that calls have used so far, by the paint that is left."""
         stack = self.target.read_memory(self.layout.stack.address, self.layout.stack.size)
-        for offset in range(0, len(stack), WORD):
-            if stack[offset : offset + WORD] != _PAINT:
-                return len(stack) - offset
-        return 0
+        return stack_used(stack)
 
     def check_guards(self) -> None:
         """Note a stack that ran out or a guard word behind a buffer that was overwritten."""
@@ -272,7 +308,7 @@ class LoadedLoader:
             ("stack", self.layout.stack.address),
             *(("buffer", buffer.end) for buffer in self.layout.buffers),
         ):
-            if self.target.read_memory(address, WORD) != _PAINT:
+            if self.target.read_memory(address, WORD) != PAINT:
                 self._observe(
                     Noted(
                         f"{name}-overrun",

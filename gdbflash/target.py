@@ -45,6 +45,8 @@ class Capabilities:
     registers: frozenset[str]
     """Names that `read_registers` and `write_registers` take."""
     memory_while_running: bool = False
+    work_area: range | None = None
+    """RAM in which the server may run code of its own without keeping what is there; None: nowhere."""
 
 
 class Target(Protocol):

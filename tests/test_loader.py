@@ -205,6 +205,16 @@ class TestShapes:
         assert loader.functions["Write"] == 0x240000C8
         assert "duplicate-function" in codes(loader)
 
+    def test_code_is_where_functions_with_a_size_lie(self) -> None:
+        symbols = (
+            Sym("Init", 0x24000009, 0x20, section=".text"),
+            Sym("helper", 0x24000029, 0x18, binding=stldr.LOCAL, section=".text"),
+            Sym("far", 0x24000101, 6, section=".text"),
+            Sym("table", 0x24000200, 64, stldr.OBJECT, section=".text"),
+            Sym("past_the_end", 0x24000B30, 0x20, section=".text"),
+        )
+        assert parsed(more_symbols=symbols).code == (Range(0x24000008, 0x38), Range(0x24000100, 6))
+
     def test_elf_header_before_the_code_is_not_loaded(self) -> None:
         """GNU ld puts the file's headers into the first segment where the page has room below the code."""
         data = bytearray(stldr.elf_file(_linked_at(0x34180404)))
