@@ -27,9 +27,9 @@ _DONE: dict[Phase, str] = {
     "verify": "Verified",
 }
 _LEFT: dict[Phase, str] = {
-    "erase": "Sectors before that are blank, nothing was programmed.",
-    "program": "What comes after that is still blank.",
-    "verify": "All was programmed, the rest was not compared.",
+    "erase": "What was erased is blank, and nothing was programmed: write again.",
+    "program": "What comes after that was not programmed: write again.",
+    "verify": "All was programmed, but the rest not compared.",
     "read": "Nothing was changed.",
 }
 REDRAW = 0.1

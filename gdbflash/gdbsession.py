@@ -15,6 +15,7 @@ import gdb
 from gdb.unwinder import Unwinder, register_unwinder
 
 _SETTINGS = (
+    ("osabi", "none"),  # else a GDB built for Linux writes UDF instead of BKPT into RAM, where a server has no Z0
     ("pagination", "off"),
     ("suppress-cli-notifications", "on"),  # GDB 12: else each stop unwinds the stack to print it, for 40 packets
     ("breakpoint always-inserted", "on"),  # one Z0 and z0 a session instead of one a run
@@ -45,41 +46,52 @@ class UserSession:
     """
 
     def __init__(self) -> None:
-        self._settings = [(name, gdb.parameter(name), wanted) for name, wanted in _SETTINGS if _exists(name)]
         self._thread = gdb.selected_thread()
         self._level = _level(gdb.selected_frame())
-        _select_running_thread()
-        newest = gdb.newest_frame()
-        newest.select()
-        named = [each.name for each in newest.architecture().registers() if each.name.lower() in _UNWOUND]
-        registers = {name: newest.read_register(name) for name in named}
-        self.pc = int(newest.read_register("pc")) & 0xFFFFFFFF
-        self.is_current = True
-        """Whether the program that the user was in is still to be given back."""
-        self._unwinder = LoaderUnwinder(registers)
-        register_unwinder(None, self._unwinder, replace=True)
+        self._settings = [(name, gdb.parameter(name), wanted) for name, wanted in _SETTINGS if _exists(name)]
         self._hook = _hook_on_stop()
         self._breakpoints = [(each, _enable_count(each)) for each in gdb.breakpoints() or () if each.enabled]
+        self._unwinder: LoaderUnwinder | None = None
+        self.pc = 0
+        self.is_current = True
+        """Whether the program that the user was in is still to be given back."""
+        try:
+            self._take()
+        except BaseException:
+            self.restore()
+            raise
+
+    def _take(self) -> None:
         for each, _ in self._breakpoints:
             each.enabled = False
         for name, _, wanted in self._settings:
             run(f"set {name} {wanted}")
         if self._hook:
             _define_hook("")
+        _select_running_thread()
+        newest = gdb.newest_frame()
+        newest.select()
+        named = [each.name for each in newest.architecture().registers() if each.name.lower() in _UNWOUND]
+        self._unwinder = LoaderUnwinder({name: newest.read_register(name) for name in named})
+        register_unwinder(None, self._unwinder, replace=True)
+        self.pc = int(newest.read_register("pc")) & 0xFFFFFFFF
 
     def entering(self, stack_pointer: int) -> None:
         """Learn which stack the functions that are going to run use."""
-        self._unwinder.stack = range(stack_pointer - DEEPEST_STACK, stack_pointer + 1)
+        if self._unwinder is not None:
+            self._unwinder.stack = range(stack_pointer - DEEPEST_STACK, stack_pointer + 1)
 
     @property
     def stack(self) -> range:
         """Where loaders' frames are."""
-        return self._unwinder.stack
+        return self._unwinder.stack if self._unwinder is not None else range(0)
 
     def restore(self) -> list[str]:
         """Give everything back, after registers and memory were; returns what could not be, in sentences."""
         lost: list[str] = []
-        gdb.frame_unwinders.remove(self._unwinder)
+        if self._unwinder is not None:
+            gdb.frame_unwinders.remove(self._unwinder)
+            self._unwinder = None
         gdb.invalidate_cached_frames()
         for each, count in self._breakpoints:
             if not each.is_valid():

@@ -18,11 +18,11 @@ from typing import Any
 import gdb
 
 from . import corereset
-from .errors import CommandRefused, ConnectionLost, GdbflashError
+from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError
 from .gdbmemory import GdbMemory, connection_lost, lost_told
 from .gdbsession import UserSession
 from .profiles import ServerProfile
-from .target import Capabilities, Stop, StopReason
+from .target import Capabilities, Instruction, Stop, StopReason
 
 STEP_TIMEOUT = 5.0
 """Seconds for one instruction; OpenOCD sees the end of it within its poll of 0.1 s."""
@@ -80,13 +80,29 @@ class GdbTarget:
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Read size bytes; raises MemoryAccessError when any of them cannot be read."""
+        if self._holds_breakpoint(address, size):
+            self._drop_breakpoint()  # a server that writes BKPT into RAM would let it be seen
         return self._memory.read(address, size)
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
-        if self._breakpoint and address <= self._address + 1 and self._address < address + len(data):
-            self._drop_breakpoint()  # a software breakpoint that the server holds would be overwritten unseen
+        if self._holds_breakpoint(address, len(data)):
+            self._drop_breakpoint()  # its BKPT in RAM would be overwritten unseen
         self._memory.write(address, data)
+
+    def _holds_breakpoint(self, address: int, size: int) -> bool:
+        return self._breakpoint is not None and address <= self._address + 1 and self._address < address + size
+
+    def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
+        """Disassemble the Thumb instructions that begin in size bytes; raises MemoryAccessError."""
+        try:
+            with lost_told():
+                found = gdb.selected_inferior().architecture().disassemble(address, address + size - 1)
+        except gdb.error as error:
+            raise MemoryAccessError(
+                f"The code at {address:#010x} cannot be read ({error}).", address=address, size=size
+            ) from error
+        return tuple(Instruction(each["addr"], " ".join(each["asm"].split())) for each in found)
 
     # Registers
 

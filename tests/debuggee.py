@@ -19,6 +19,9 @@ INTERNAL = 0x08000000
 RAM = (0x24000000, 0x80000)
 DTCM = (0x20000000, 0x20000)
 
+OLD = {0: bytes(0x10000), 0x20000: bytes(0x20000), 0x40000: bytes(0x80000)}
+"""What the chip holds by offset beside the program's table: nothing can be written there without an erase."""
+
 CORE = (
     *(f"r{number}" for number in range(13)),
     *("sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"),
@@ -37,6 +40,7 @@ SYSTEM = (
     (0xE000ED88, 16),
     (0xE000EF34, 12),
 )
+
 
 @dataclass(frozen=True)
 class Debugging:
@@ -91,6 +95,8 @@ def running_program() -> Iterator[RunningBoard]:
             if block.address >= FLASH:
                 offset = block.address - FLASH
                 machine.flash.memory[offset : offset + len(block.data)] = bytes(block.data)
+        for offset, data in OLD.items():
+            machine.flash.memory[offset : offset + len(data)] = data
         yield RunningBoard(machine, machine.flash, server)
 
 

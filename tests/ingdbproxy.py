@@ -39,7 +39,8 @@ class PacketLog(list[str]):
 class InGdb:
     """A `target.Target` inside a GDB process."""
 
-    def __init__(self, gdb: Path, endpoint: str) -> None:
+    def __init__(self, gdb: Path, endpoint: str, attach: Iterable[str] = ()) -> None:
+        """Start gdb and connect it; attach: what the server wants before it shows a core."""
         self._folder = tempfile.TemporaryDirectory(prefix="ingdb-")
         folder = Path(self._folder.name)
         self.lines = PacketLog(folder / "packets.log")
@@ -49,7 +50,12 @@ class InGdb:
             listener.settimeout(60)
             self._process = subprocess.Popen(
                 [str(gdb), "-nx", "-q", "-iex", _QUIET, "-x", str(ROOT / "gdbinit"), "-x", __file__],
-                env={**os.environ, "INGDB_FOLDER": str(folder), "INGDB_ENDPOINT": endpoint},
+                env={
+                    **os.environ,
+                    "INGDB_FOLDER": str(folder),
+                    "INGDB_ENDPOINT": endpoint,
+                    "INGDB_ATTACH": ";".join(attach),
+                },
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.STDOUT,
@@ -142,6 +148,8 @@ def serve() -> None:
         file.flush()
 
     gdb.execute(f"target extended-remote {os.environ['INGDB_ENDPOINT']}", to_string=True)
+    for step in filter(None, os.environ["INGDB_ATTACH"].split(";")):
+        gdb.execute(step, to_string=True)
     target = connect()
     answer(None)
 

@@ -156,9 +156,11 @@ def test_parameters_stand_for_what_a_command_does_not_say(sitting: Sitting) -> N
     assert "is on:" in gdb.run("show gdbflash verify")
     gdb.run("set gdbflash verify off")
     assert "12 bytes written and not verified" in gdb.run(f"gdbflash write {image}@0x90000000")
+    image.write_bytes(b"compared now")
     assert "12 bytes written and verified" in gdb.run(f"gdbflash write {image}@0x90000000 --verify readback")
     assert 'Undefined item: "perhaps".' in gdb.run("set gdbflash verify perhaps")
     gdb.run("set gdbflash keep off")
+    image.write_bytes(b"not kept")
     sitting.board.chip.memory[20] = 0
     gdb.run(f"gdbflash write {image}@0x90000000")
     assert sitting.board.chip.memory[20] == 0xFF
@@ -246,8 +248,8 @@ def test_a_running_target_is_left_alone(sitting: Sitting) -> None:
 
 
 def test_a_server_that_dies_is_named_and_gdb_stays_usable(sitting: Sitting) -> None:
-    image = sitting.file("image.bin", bytes(200 * KIB))
-    sitting.board.server.link.drop_after = 400
+    image = sitting.file("image.bin", random.Random(3).randbytes(200 * KIB))
+    sitting.board.server.link.drop_after = 300
     shown = sitting.gdb.run(f"gdbflash write {image}@0x90000000")
     assert "The connection to the GDB server was lost" in shown
     assert "Traceback" not in shown

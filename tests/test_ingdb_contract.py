@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from gdbflash.miconnect import connect
+from gdbflash.profiles import PROFILES
 from gdbflash.target import StopReason
 from tests import gdbservers, test_contract
 from tests.gdbservers import CODE, GDBS, RETURN, SERVERS, RunningServer, gdb_path
@@ -30,9 +31,15 @@ def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.fixture
+def lone(session: Session) -> Session:
+    """Every session here has a server and a connection of its own."""
+    return session
+
+
 @pytest.fixture(params=GDBS)
 def session(request: pytest.FixtureRequest, server: RunningServer) -> Iterator[Session]:
-    target = InGdb(gdb_path(request.param), str(server.endpoint))
+    target = InGdb(gdb_path(request.param), str(server.endpoint), PROFILES[server.profile].attach)
     target.reset_and_halt()
     try:
         yield Session(server, target, request.param, target.lines)  # type: ignore[arg-type]

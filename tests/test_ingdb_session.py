@@ -119,7 +119,7 @@ def test_ctrl_c_in_a_loader_call_stops_it_and_says_what_is_done(
         wait_until_running(session)
         session.gdb.press_ctrl_c()
         shown = session.gdb.wait()
-        assert "Interrupted while programming, after 0 B of 128 KiB. What comes after that is still blank." in shown
+        assert "Interrupted while programming, after 0 B of 100 KiB. What comes after that was not programmed" in shown
         assert "Bytes to keep are safe in" in shown
         assert_same(before, everything(session))
         assert "virtual board" in session.gdb.run("gdbflash status")
@@ -136,7 +136,7 @@ def test_inside_an_exception_handler_only_a_reset_helps(gdb: Path, image: Path, 
         assert "The core is stopped inside the handler of SysTick, where no loader can run." in shown
         assert "--before reset" in shown
         assert board.machine.read_register("pc") == before
-        assert bytes(board.chip.memory[:4]) == b"\xff" * 4
+        assert bytes(board.chip.memory[:4]) == bytes(4)
         shown = terminal.run(f"gdbflash write {image}@{FLASH:#x} --before reset")
         assert "102400 bytes written and verified" in shown
         assert "The core is halted at its first instruction; continue starts it." in shown
