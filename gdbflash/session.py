@@ -259,9 +259,9 @@ class LoadedLoader:
             return self.target.read_memory(where.address, where.size)
         buffer = self.layout.buffers[0].address
         # A Read that does nothing and says 1 must not show what Write left in the buffer.
-        self.target.write_memory(buffer, PAINT * min(4, -(-where.size // WORD)))
+        paint = PAINT * min(4, -(-where.size // WORD))
         for _ in range(_ATTEMPTS):
-            self._succeed("Read", (where.address, where.size, buffer), reading_time(where.size))
+            self._succeed("Read", (where.address, where.size, buffer), reading_time(where.size), paint)
             data = self.target.read_memory(buffer, where.size)
             if not self._overwritten():
                 return data
