@@ -79,17 +79,18 @@ class Machine:
         self.clock = clock or Clock()
         self._owns_flash = flash is None
         self.flash = flash or W25Q(self.clock)
-        self.soc = Soc(hse_hz, self._clocks_changed)
+        self.soc = Soc(hse_hz)
         content = IDLE_FIRMWARE if firmware is None else firmware
         self.soc.flash.content[: len(content)] = content
         self.processor = Processor(self.soc.space, self.clock, self.soc.rcc.processor_hz, debugger=debugger)
         scs = self.processor.scs
         scs.halted = lambda: not self._running
         self.soc.space.attach(Dwt(self.processor.cycles, lambda: bool(scs.demcr & TRCENA)))
-        self.quadspi = _CountedQuadspi(self.flash, self.clock, self._window_changed)
+        self._window = WindowMapping(self.soc.space, self.processor.core, lambda: self.quadspi.window)
+        self.quadspi = _CountedQuadspi(self.flash, self.clock, self._window.changed)
         self.quadspi.interrupt = lambda level: self.processor.set_interrupt(QUADSPI_IRQ, level)
         self.soc.attach_quadspi(self.quadspi)
-        self._window = WindowMapping(self.soc.space, self.processor.core, lambda: self.quadspi.window)
+        self.soc.on_clock_change = self._clock_changed
         self.processor.on_idle = self.quadspi.tick
         self.processor.before_run = self._window.update
         self._init_threads()
@@ -112,13 +113,8 @@ class Machine:
         self._thread = threading.Thread(target=self._run, name="board core", daemon=True)
         self._thread.start()
 
-    def _clocks_changed(self) -> None:
-        if hasattr(self, "processor"):
-            self.processor.cycles.hertz = self.soc.rcc.processor_hz
-
-    def _window_changed(self) -> None:
-        if hasattr(self, "_window"):
-            self._window.changed()
+    def _clock_changed(self) -> None:
+        self.processor.cycles.hertz = self.soc.rcc.processor_hz
 
     # -- counters ---------------------------------------------------------------------------------------------
 

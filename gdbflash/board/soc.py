@@ -123,14 +123,14 @@ class Syscfg(Registers):
 
 
 class FlashInterface(Registers):
-    """The embedded flash memory's registers (chapter 4): latency and locks; programming is not modelled.
+    """The embedded flash memory's registers (chapter 4): latency and locks.
 
-    flash_written is where a model of programming would begin: it is called for a write to the array.
+    Programming is not modelled: a write of the core to the array is a bus error, and debuggers change it through
+    Machine.erase_flash and Machine.program_flash.
     """
 
     _KEYR1, _OPTKEYR, _CR1, _SR1, _CCR1, _OPTCR = 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18
     _KEYS: ClassVar = {_KEYR1: (0x45670123, 0xCDEF89AB), _OPTKEYR: (0x08192A3B, 0x4C5D6E7F)}
-    _PGSERR1 = 1 << 18
 
     def __init__(self) -> None:
         self._given: dict[int, int] = {}
@@ -163,10 +163,6 @@ class FlashInterface(Registers):
         super().reset()
         self._given = {}
 
-    def flash_written(self, address: int) -> None:  # noqa: ARG002
-        """Note a write to the array without a programming sequence: PGSERR1 (4.7.2)."""
-        self.words[self._SR1] = self.words.get(self._SR1, 0) | self._PGSERR1
-
 
 class Dbgmcu(Registers):
     """DBGMCU (chapter 60), also behind the debug APB at 0xE00E1000."""
@@ -186,13 +182,14 @@ class Dbgmcu(Registers):
 class Soc:
     """Memories and peripherals, put together."""
 
-    def __init__(self, hse_hz: int, on_clock_change: Callable[[], None]) -> None:
-        """hse_hz: the crystal. on_clock_change: rcc.processor_hz may have changed."""
+    def __init__(self, hse_hz: int) -> None:
+        """hse_hz: the crystal."""
+        self.on_clock_change: Callable[[], None] = lambda: None
+        """Called when rcc.processor_hz may have changed."""
         self.memories = {name: Memory(name, base, size) for name, base, size in _RAMS}
         self.flash = Memory("flash", FLASH_BASE, FLASH_SIZE, writable=False)
         self.system_memory = Memory("system memory", SYSTEM_MEMORY_BASE, SYSTEM_MEMORY_SIZE, writable=False)
         self.space = AddressSpace([*self.memories.values(), self.flash, self.system_memory], _DEVICE_RANGES)
-        self._on_clock_change = on_clock_change
         self._gates: list[_Gate] = []
         self._open: dict[int, bool] = {}
         self._held: dict[int, bool] = {}
@@ -248,7 +245,7 @@ class Soc:
             if self._open.get(key) is not usable:
                 self._open[key] = usable
                 self.space.attach(gate.peripheral if usable else Unclocked(gate.peripheral, self._count_gated))
-        self._on_clock_change()
+        self.on_clock_change()
 
     def _count_gated(self, address: int) -> None:
         self.gated_accesses[address] = self.gated_accesses.get(address, 0) + 1
