@@ -5,26 +5,33 @@ What belongs here: policy. Decisions that need no target are in `plan`, the use 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
 from . import quiesce, recovery
-from .call import Call, Returned, exception_name
+from .call import Call, Returned
 from .delta import Delta, everything, not_erased, remaining, units_of
 from .errors import ConnectionLost, GdbflashError, PrepareError, TargetError
 from .events import Noted, Observer
+from .faults import exception_name
 from .inspection import Inspection
 from .loader import ExternalLoader, Sector
 from .options import After, Before, RunOptions, VerifyMode
+from .pace import Pace, paced
 from .phases import Phases
-from .plan import Content, EraseMode, StorageJob, erase_steps, plan_storage, spans, transfer_steps
+from .plan import Content, EraseMode, StorageJob, erase_steps, plan_storage, spans
 from .ranges import Range, joined, without
 from .session import LoadedLoader, Operation, load
 from .target import Target
 
-ERASE_CALL = 64 * 1024
-"""Bytes that one SectorErase call covers at most, unless one sector is larger: about a second of erasing."""
+FIRST_CALL = 64 * 1024
+"""Bytes that the first call of a kind erases or programs: about half a second for the usual chip."""
+LEAST_CALL = 4096
+"""However slow the chip, no call programs less: 16 pages of the usual size."""
+MOST_SECTORS = 64
+"""Sectors that one call may erase: the time-out of a call grows with them."""
 RESTORE_BUFFER = 64 * 1024
 """Largest buffer when RAM is put back afterwards: all of it is read first, over the link."""
 
@@ -262,8 +269,14 @@ class Flasher:
                 opened.mass_erase(len(sectors))
                 advance(sum(each.size for each in sectors))
                 return
-            for step in erase_steps(sectors, ERASE_CALL):
+            pace = Pace(FIRST_CALL, sectors[0].size, sum(each.size for each in sectors))
+            done = 0
+            while done < len(sectors):
+                step = erase_steps(sectors[done : done + MOST_SECTORS], pace.limit)[0]
+                begun = time.monotonic()
                 opened.erase(step)
+                pace.learn(step.size, time.monotonic() - begun)
+                done += step.sectors
                 advance(step.size)
 
     def _program(self, opened: LoadedLoader, content: Content) -> None:
@@ -271,7 +284,9 @@ class Flasher:
             return
         with self._phases.phase("program", content.size) as advance:
             opened.begin(Operation.WRITE)
-            for where in transfer_steps(content.ranges, opened.chunk, opened.loader.storage.page_size):
+            page = opened.loader.storage.page_size
+            pace = Pace(FIRST_CALL, min(LEAST_CALL, opened.chunk), opened.chunk)
+            for where in paced(content.ranges, pace, page):
                 opened.write(where.address, content.read(where))
                 advance(where.size)
 

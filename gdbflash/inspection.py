@@ -14,11 +14,16 @@ from .delta import State, Unit
 from .errors import Mismatch
 from .events import Phase
 from .options import VerifyMode
+from .pace import Pace, paced
 from .phases import Phases
 from .plan import Content, transfer_steps
 from .ranges import Range, joined, without
 from .session import LoadedLoader, Operation
 from .survey import Survey
+
+FIRST_SLICE = 256 * 1024
+"""Bytes that are read first: what they take says how many the next ones may be."""
+LEAST_SLICE = 16 * 1024
 
 
 class Inspection:
@@ -38,7 +43,8 @@ class Inspection:
             return
         with self._phases.phase(phase, _size(places)) as advance:
             self._opened.begin(operation)
-            for where in transfer_steps(places, self._opened.slice, self._opened.loader.storage.page_size):
+            pace = Pace(FIRST_SLICE, min(LEAST_SLICE, self._opened.slice), self._opened.slice)
+            for where in paced(places, pace, self._opened.loader.storage.page_size):
                 data = self._opened.read(where)
                 advance(where.size)
                 yield where, data

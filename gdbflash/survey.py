@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from .call import SUCCESS, Returned
 from .digest import Piece, RoutineCall, Run, digest, digests, split_checksum, split_digests
 from .errors import CallFailed
+from .pace import Pace
 from .plan import Content, transfer_steps
 from .ranges import Range
 from .session import LoadedLoader, reading_time
@@ -19,8 +20,6 @@ PIECE = 64 * 1024
 """Bytes of one digest at most: what is read back for one byte that differs."""
 FIRST_CALL = 256 * 1024
 """Bytes that the first call digests; what it takes says how many the next ones may."""
-CALL_SECONDS = 0.5
-"""How long a call is to take: long enough to hide what calls cost, short enough to show progress."""
 
 
 class Survey:
@@ -35,7 +34,7 @@ class Survey:
         # Where there is a Read the window may not be mapped: nearly all of those loaders never map it.
         self._read = opened.loader.functions.get("Read", 0)
         self._buffer = opened.layout.buffers[0].address if self._read else 0
-        self._limit = FIRST_CALL
+        self._pace = Pace(FIRST_CALL, PIECE, opened.loader.storage.extent)
         self._erased: dict[tuple[int, int], bytes] = {}
 
     def pieces(self, places: Iterable[Range]) -> tuple[Range, ...]:
@@ -50,7 +49,7 @@ class Survey:
         """Ask for the digests of pieces; yields those of one call at a time. advance is told of each call's bytes."""
         begun = 0
         while begun < len(pieces):
-            runs = self._routine.take(pieces[begun : begun + self._routine.most_pieces], self._limit, self._buffer)
+            runs = self._routine.take(pieces[begun : begun + self._routine.most_pieces], self._pace.limit, self._buffer)
             taken = [piece for run in runs for piece in run.pieces]
             size = sum(piece.size for piece in taken)
             made = self._routine.digests(runs, read=self._read, timeout=reading_time(size))
@@ -76,7 +75,7 @@ class Survey:
         crc32 = byte_sum = 0
         start = where.address
         while start < where.end:
-            size = min(self._limit, where.end - start)
+            size = min(self._pace.limit, where.end - start)
             step = min(size, self._opened.chunk) if self._read else size
             run = Run(start, size, step, self._buffer)
             timeout = reading_time(size)
@@ -96,9 +95,7 @@ class Survey:
         returned = self._opened.call(made.call)
         if returned.r0 != SUCCESS or returned.r1 != made.complete:
             raise _failed(made, returned)
-        if 2 * size > self._limit:  # fewer bytes tell what a call costs, not what they do
-            pace = CALL_SECONDS / max(returned.seconds, 0.001)
-            self._limit = max(PIECE, int(size * min(4.0, max(0.25, pace))))
+        self._pace.learn(size, returned.seconds)
         return target.read_memory(made.results.address, made.results.size)
 
 

@@ -28,8 +28,20 @@ SEAM = {"target"}
 CORE = (
     VALUES
     | SEAM
-    | {"call", "compare", "delta", "devices", "digest", "flasher", "inspection", "phases", "quiesce", "recovery"}
-    | {"session", "spec", "survey"}
+    | {
+        "call",
+        "compare",
+        "delta",
+        "devices",
+        "digest",
+        "flasher",
+        "inspection",
+        "pace",
+        "phases",
+        "quiesce",
+        "recovery",
+    }
+    | {"autopsy", "evidence", "faults", "session", "spec", "survey"}
 )
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -51,17 +63,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compare": {"errors"},
     "delta": {"plan", "ranges", "storage"},
     "phases": {"errors", "events"},
-    "survey": {"call", "digest", "errors", "plan", "ranges", "session"},
-    "inspection": VALUES | {"compare", "delta", "phases", "session", "survey"},
+    "pace": {"ranges"},
+    "survey": {"call", "digest", "errors", "pace", "plan", "ranges", "session"},
+    "inspection": VALUES | {"compare", "delta", "pace", "phases", "session", "survey"},
     "planned": {"errors", "events", "plan"},
     "quiesce": {"errors", "target"},
     "recovery": {"errors", "plan"},
     "spec": VALUES,
     "call": {"errors", "layout", "target"},
+    "faults": set(),
+    "evidence": {"call", "errors", "faults", "layout", "loader", "ranges", "target"},
+    "autopsy": {"call", "errors", "evidence", "faults", "ranges", "target"},
     "digest": {"call", "digest_code", "ranges"},
     "digest_code": set(),
     "workarea": {"ranges"},
-    "session": VALUES | SEAM | {"call", "devices", "digest", "workarea"},
+    "session": VALUES | SEAM | {"autopsy", "call", "devices", "digest", "evidence", "workarea"},
     "flasher": CORE - {"spec", "flasher"},
     "profiles": {"errors", "target"},
     "endpoint": {"errors"},

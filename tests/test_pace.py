@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gdbflash import pace as pace_module
+from gdbflash.pace import Pace, paced
+from gdbflash.ranges import Range
+
+
+def test_calls_grow_to_half_a_second_and_shrink_again() -> None:
+    pace = Pace(16384, 4096, 1 << 20)
+    limits = []
+    for seconds in (0.01, 0.02, 0.1, 0.5, 5.0):
+        pace.learn(pace.limit, seconds)
+        limits.append(pace.limit)
+    assert limits == [65536, 262144, 1 << 20, 1 << 20, 262144]
+
+
+def test_a_short_call_teaches_nothing() -> None:
+    pace = Pace(16384, 4096, 1 << 20)
+    pace.learn(8192, 0.001)
+    assert pace.limit == 16384
+
+
+@pytest.mark.parametrize(("first", "least", "most", "limit"), [(16384, 256, 1000, 1000), (10, 256, 1000, 256)])
+def test_limits_hold_from_the_first_call(first: int, least: int, most: int, limit: int) -> None:
+    assert Pace(first, least, most).limit == limit
+
+
+@given(
+    st.lists(st.builds(Range, st.integers(0, 1 << 20), st.integers(1, 1 << 18)), max_size=3),
+    st.sampled_from([0, 16, 256, 4096, 1 << 24]),
+    st.lists(st.floats(0.0001, 3), min_size=1, max_size=9),
+)
+def test_pieces_cover_places_exactly_at_any_pace(places: list[Range], page: int, times: list[float]) -> None:
+    clock = iter(range(1 << 30))
+    moments = {"now": 0.0}
+
+    def now() -> float:
+        moments["now"] += times[next(clock) % len(times)]
+        return moments["now"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pace_module.time, "monotonic", now)
+        pieces = list(paced(places, Pace(16384, 4096, 131072), page))
+    assert sum(each.size for each in pieces) == sum(each.size for each in places)
+    expected = iter(places)
+    place, at = Range(0, 0), 0
+    for piece in pieces:
+        if at == place.end:
+            place = next(expected)
+            at = place.address
+        assert piece.address == at
+        assert 0 < piece.size <= 131072
+        at = piece.end
+        assert at == place.end or not 0 < page <= 4096 or at % page == 0
