@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,21 +24,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from rich.console import Console
 from rich.table import Table
 
-from gdbflash.call import Call, call_registers
+from gdbflash.board.machine import Machine
+from gdbflash.board.stlinktcp import StlinkServer
+from gdbflash.call import Call, Returned, call_registers
 from gdbflash.endpoint import parse_endpoint
+from gdbflash.events import Event, Finished
 from gdbflash.flasher import Flasher
 from gdbflash.gdbs import find_gdb
+from gdbflash.image import Block
 from gdbflash.loader import load_loader
 from gdbflash.miconnect import connect
 from gdbflash.mitarget import MiTarget
-from gdbflash.options import After, RunOptions
+from gdbflash.options import After, RunOptions, VerifyMode
+from gdbflash.plan import EraseMode, plan_write
 from gdbflash.ranges import Range
-from gdbflash.session import LoadedLoader
+from gdbflash.session import LoadedLoader, Operation
 from tests.boards import LOADER, LOADER_WITHOUT_READ, RunningBoard, running_board
+from tests.openocd import TRANSPORTS, running_openocd
 
 FLASH = 0x90000000
 MIB = 1 << 20
+RAM = 0x24000000
 CALLS = 200
+OPENOCD_CALLS = 40
+"""Each takes 0.1 s without the Tcl port."""
 
 
 class Figures:
@@ -167,7 +177,87 @@ def measure_mapped_read(figures: Figures, gdb: Path) -> None:
                 dump = f"dump binary memory {file} {FLASH:#x} {FLASH + size:#x}"
                 plain.append(timed(lambda dump=dump: target._client.console(dump, timeout=60)))  # type: ignore[misc]
         target.close()
-    figures.add("reading 4 MiB of mapped flash / one dump", statistics.median(ours) / statistics.median(plain), 1.3, "x")
+    ratio = statistics.median(ours) / statistics.median(plain)
+    figures.add("reading 4 MiB of mapped flash / one dump", ratio, 1.3, "x")
+
+
+@contextmanager
+def behind_openocd(transport: str, gdb: Path) -> Iterator[tuple[RunningBoard, MiTarget, int]]:
+    """Give a board with OpenOCD over its ST-LINK, a target connected to that, and OpenOCD's Tcl port."""
+    with (
+        running_board() as board,
+        StlinkServer(board.machine) as stlink,
+        running_openocd(stlink.port, transport) as openocd,
+    ):
+        target = connect(parse_endpoint(f"127.0.0.1:{openocd.gdb_port}"), gdb)
+        try:
+            yield board, target, openocd.tcl_port
+        finally:
+            target.close()
+
+
+class CoreWatch:
+    """Add up how long the core runs, as the board itself sees it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.seconds = 0.0
+        self._machine = machine
+        self._resume = machine.resume
+        machine.resume = self._run  # type: ignore[method-assign]
+
+    def _run(self) -> None:
+        begun = time.perf_counter()
+        self._resume()
+        threading.Thread(target=self._wait, args=(begun,), daemon=True).start()
+
+    def _wait(self, begun: float) -> None:
+        self._machine.wait_halted(None)
+        self.seconds += time.perf_counter() - begun
+
+
+def program(target: MiTarget, watch: CoreWatch, data: bytes) -> tuple[float, float, tuple[int, ...]]:
+    """Program data into a blank chip; gives the seconds of it all, those that Write ran, and the sizes of its calls."""
+    events: list[Event] = []
+    running, sizes = [], []
+    loader = load_loader(LOADER)
+    jobs = plan_write((loader,), (Block(FLASH, data),), erase=EraseMode.NONE)
+    with Flasher(target, RunOptions(after=After.HALT), events.append) as flasher:
+        opened = flasher.open(loader)
+        perform = opened.call
+
+        def call(call: Call, data: bytes = b"") -> Returned:
+            before = watch.seconds
+            returned = perform(call, data)
+            if call.function == "Write":
+                running.append(watch.seconds - before)
+                sizes.append(len(data))
+            return returned
+
+        opened.call = call  # type: ignore[method-assign]
+        flasher.write(jobs, VerifyMode.NONE, full=True)
+    whole = sum(each.seconds for each in events if isinstance(each, Finished) and each.phase == "program")
+    return whole, sum(running), tuple(sizes)
+
+
+def measure_openocd(figures: Figures, gdb: Path, transport: str) -> None:
+    """Measure a loader call with and without the Tcl port, and a write against what it is made of."""
+    loader = load_loader(LOADER)
+    call = Call("CheckSum", loader.functions["CheckSum"], (FLASH, 4, 0))
+    data = random.Random(6).randbytes(MIB)
+    with behind_openocd(transport, gdb) as (board, target, tcl_port):
+        with Flasher(target, RunOptions(after=After.HALT), lambda _: None) as flasher:
+            loaded = flasher.open(loader, Operation.READ)
+            alone = median(lambda: loaded.call(call), OPENOCD_CALLS)
+            target.use_tcl("127.0.0.1", tcl_port)
+            with_tcl = median(lambda: loaded.call(call), OPENOCD_CALLS)
+        whole, running, sizes = program(target, CoreWatch(board.machine), data)
+        if bytes(board.chip.memory[:MIB]) != data:
+            raise SystemExit(f"OpenOCD, {transport}: what was written is not in the chip")
+        sent = sum(timed(lambda size=size: target.write_memory(RAM, data[:size])) for size in sizes)  # type: ignore[misc]
+    figures.add(f"OpenOCD, {transport}: a loader call", with_tcl * 1000, 40, " ms")
+    figures.add("  the same without the Tcl port", alone * 1000, None, " ms")
+    figures.add("  writing 1 MiB / (restore + run time of the Write calls)", whole / (sent + running), 1.3, "x")
+    figures.add("  calls it took", len(sizes))
 
 
 def measure_info(figures: Figures) -> None:
@@ -202,6 +292,8 @@ def main() -> int:
     measure_info(figures)
     measure_calls(figures, gdb)
     measure_mapped_read(figures, gdb)
+    for transport in TRANSPORTS:
+        measure_openocd(figures, gdb, transport)
     measure_memory(figures)
     return 0 if figures.show() else 1
 
