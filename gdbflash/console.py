@@ -101,6 +101,8 @@ class Console:
         """Show a failure to people."""
         self.stop_progress()
         self._errors.print(Text.assemble(("error: ", "bold red"), error.message))
+        for line in error.report:
+            self._errors.print(Text(f"  {line}", style="dim"))
 
     def object(self, value: JsonValue) -> None:
         """Print one JSON object, alone on its line."""

@@ -47,6 +47,12 @@ class GdbflashError(Exception):
         """The sentence for people."""
         return str(self.args[0])
 
+    @property
+    def report(self) -> tuple[str, ...]:
+        """Further lines for people, where more is known than the message says."""
+        lines = self.data.get("report")
+        return tuple(map(str, lines)) if isinstance(lines, list) else ()
+
 
 class InputError(GdbflashError):
     """Arguments, files or the plan are at fault; nothing was touched."""
@@ -127,13 +133,13 @@ class CallFailed(TargetError):
 
 
 class CallTimeout(TargetError):
-    """A loader function did not return in time; data: function, arguments, seconds, registers."""
+    """A loader function did not return in time; data: see `autopsy.as_data`."""
 
     kind = "call-timeout"
 
 
 class CallStopped(TargetError):
-    """A loader function stopped elsewhere than at its return address; data: function, registers, cause."""
+    """A loader function stopped elsewhere than at its return address; data: see `autopsy.as_data`."""
 
     kind = "call-stopped"
 

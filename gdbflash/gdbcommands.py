@@ -16,9 +16,10 @@ from pathlib import Path
 import gdb
 
 from . import gdbload
-from .call import Call, exception_name
+from .call import Call
 from .errors import GdbflashError, InputError, Interrupted
 from .events import bytes_in_words
+from .faults import exception_name
 from .flasher import Flasher
 from .gdbconnect import connect
 from .gdboptions import Parameters

@@ -44,7 +44,7 @@ class Command(gdb.Command):  # type: ignore[misc]
         except Shown:
             return
         except GdbflashError as error:
-            raise gdb.GdbError(shown(error.message)) from None
+            raise gdb.GdbError(shown("\n  ".join((error.message, *error.report)))) from None
         except KeyboardInterrupt:
             raise gdb.GdbError(self._commands.progress.interrupted) from None
         except gdb.error as error:

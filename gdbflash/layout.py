@@ -24,6 +24,8 @@ ROUTINE, LEAST_ROUTINE = 4096, 1024
 """The digest routine and its tables: sectors that one call digests, about 290 or 35."""
 LEAST_BUFFER = 256
 """A page of the usual serial NOR chip: less would make every program call partial."""
+PAINT = bytes.fromhex("a5c3965a")
+"""Fills stack and guard words: no address, no small number, no erased byte, and not its own mirror image."""
 
 
 @dataclass(frozen=True)
@@ -115,3 +117,11 @@ def plan_layout(loader: ExternalLoader, ram: Range, *, buffers: int = 1, largest
 def _even(page: int) -> int:
     """Round a page size up to a multiple of 8, the alignment that buffers have."""
     return -(-page // 8) * 8
+
+
+def stack_used(stack: bytes) -> int:
+    """Count the bytes of a painted stack that were used, from its top down to the lowest word without paint."""
+    for offset in range(0, len(stack), WORD):
+        if stack[offset : offset + WORD] != PAINT:
+            return len(stack) - offset
+    return 0

@@ -17,7 +17,7 @@ from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessE
 from .mi import MiClient, MiValue, Record
 from .mimemory import MiMemory
 from .profiles import ServerProfile, Steps, parse_work_area
-from .target import Capabilities, Stop, StopReason
+from .target import Capabilities, Instruction, Stop, StopReason
 
 RESET_TIMEOUT = 20.0
 """Seconds for a monitor command; a reset through a slow probe with its scripts takes a few."""
@@ -87,15 +87,19 @@ class MiTarget:
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Read size bytes; raises MemoryAccessError when any of them cannot be read."""
-        if _overlap(self._breakpoint, address, size):
-            self._drop_breakpoint()  # a server that writes BKPT into RAM would let it be seen
-        elif self._guard and address < self._guard.stop and self._guard.start < address + size:
-            self._drop_guard()
+        self._uncover(address, size)
         try:
             return self._memory.read(address, size)
         except MemoryAccessError:
             self._check_core()
             raise
+
+    def _uncover(self, address: int, size: int) -> None:
+        """Take away what of ours would be seen in place of memory, or forbids to read it."""
+        if _overlap(self._breakpoint, address, size):
+            self._drop_breakpoint()  # a server that writes BKPT into RAM would let it be seen
+        elif self._guard and address < self._guard.stop and self._guard.start < address + size:
+            self._drop_guard()
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
@@ -106,6 +110,12 @@ class MiTarget:
         except MemoryAccessError:
             self._check_core()
             raise
+
+    def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
+        """Disassemble the Thumb instructions that begin in size bytes; raises CommandRefused."""
+        self._uncover(address, size)
+        reply = self._client.command(f"-data-disassemble -s {address:#x} -e {address + size:#x} -- 0")
+        return tuple(_instructions(reply.payload.get("asm_insns", [])))
 
     # Registers
 
@@ -394,3 +404,11 @@ def _register_values(values: MiValue) -> Iterable[tuple[int, int]]:
             match value:
                 case {"number": str(number), "value": str(text)} if re.match(r"0x[0-9a-f]+\Z", text):
                     yield int(number), int(text, 16)
+
+
+def _instructions(values: MiValue) -> Iterable[Instruction]:
+    if isinstance(values, list):
+        for value in values:
+            match value:
+                case {"address": str(address), "inst": str(text)}:
+                    yield Instruction(int(address, 16), " ".join(text.split()))

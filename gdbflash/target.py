@@ -49,6 +49,14 @@ class Capabilities:
     """RAM in which the server may run code of its own without keeping what is there; None: nowhere."""
 
 
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction in memory, in the words of the debugger's disassembler."""
+
+    address: int
+    text: str
+
+
 class Target(Protocol):
     """A microcontroller under debug.
 
@@ -68,6 +76,9 @@ class Target(Protocol):
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
+
+    def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
+        """Disassemble the Thumb instructions that begin in size bytes; raises MemoryAccessError, CommandRefused."""
 
     def read_registers(self, names: Iterable[str]) -> dict[str, int]:
         """Read registers by name; raises CommandRefused for a name that is not in capabilities."""

@@ -9,7 +9,7 @@ import pytest
 
 from gdbflash import quiesce
 from gdbflash.errors import MemoryAccessError, PrepareError
-from gdbflash.target import Capabilities, Stop
+from gdbflash.target import Capabilities, Instruction, Stop
 
 RAM = 0x24000000
 LINE = 32
@@ -84,6 +84,9 @@ class Core:
             self.regions[number] = (value, size) if address == quiesce.MPU_RBAR else (base, value)
         else:
             words[address] = value
+
+    def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
+        raise AssertionError((address, size))
 
     def read_registers(self, names: Iterable[str]) -> dict[str, int]:
         raise AssertionError(names)
