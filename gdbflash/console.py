@@ -68,7 +68,8 @@ class Console:
         what = bytes_in_words(self._done) if self._started.total else self._started.label
         rate = f"  {bytes_in_words(int(self._done / event.seconds))}/s" if self._done and event.seconds > 0 else ""
         if what:
-            self.say(f"{event.phase:8} {what:>12}  {event.seconds:6.2f} s{rate}")
+            how = f"  ({self._started.label})" if self._started.total and self._started.label else ""
+            self.say(f"{event.phase:8} {what:>12}  {event.seconds:6.2f} s{rate}{how}")
 
     def stop_progress(self) -> None:
         """Take a bar that is still shown off the screen."""
