@@ -2,8 +2,7 @@
 
 Board time is the host's monotonic time, multiplied by a scale, plus what was skipped. At the default scale of 1
 a HAL_Delay(10) takes ten real milliseconds and a busy loop as long as the emulated instructions need; nothing
-depends on how many instructions the emulator manages a second. A core that sleeps in WFI skips the time until
-its next timer event, so that idle delays cost nothing.
+depends on how many instructions the emulator manages a second.
 """
 
 from __future__ import annotations
