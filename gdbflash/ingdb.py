@@ -26,6 +26,8 @@ from .target import Capabilities, Instruction, Stop, StopReason
 
 STEP_TIMEOUT = 5.0
 """Seconds for one instruction; OpenOCD sees the end of it within its poll of 0.1 s."""
+SHORTEST_RUN = 0.25
+"""Seconds after which SIGINT finds GDB waiting for the core; while it still starts it, the signal can get lost."""
 _BX_LR = bytes.fromhex("7047")
 _THUMB = 0x01000000
 _STACK_POINTERS = frozenset({"sp", "msp", "psp"})
@@ -69,7 +71,7 @@ class GdbTarget:
     @property
     def capabilities(self) -> Capabilities:
         """What this debugger and server can do."""
-        return Capabilities(server=self.profile.name, registers=frozenset(self._spellings))
+        return Capabilities(self.profile.name, frozenset(self._spellings), shortest_run=SHORTEST_RUN)
 
     @property
     def disturbances(self) -> int:

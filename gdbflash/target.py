@@ -47,6 +47,8 @@ class Capabilities:
     memory_while_running: bool = False
     work_area: range | None = None
     """RAM in which the server may run code of its own without keeping what is there; None: nowhere."""
+    shortest_run: float = 0.0
+    """Seconds below which the time-out of `run_until` may be missed."""
 
 
 @dataclass(frozen=True)
