@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdbflash import pace as pace_module
 from gdbflash.pace import Pace, paced
 from gdbflash.ranges import Range
 
@@ -43,7 +42,7 @@ def test_pieces_cover_places_exactly_at_any_pace(places: list[Range], page: int,
         return moments["now"]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pace_module.time, "monotonic", now)
+        patch.setattr("gdbflash.pace.time.monotonic", now)
         pieces = list(paced(places, Pace(16384, 4096, 131072), page))
     assert sum(each.size for each in pieces) == sum(each.size for each in places)
     expected = iter(places)
