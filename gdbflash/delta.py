@@ -5,7 +5,7 @@ What belongs here: pure functions from what was found (`survey`) to what is eras
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,30 +63,38 @@ class Delta:
         return not self.erase and not self.places
 
 
-Cut = Callable[[Iterable[Range]], tuple[Range, ...]]
-"""How places are cut into pieces that one digest each tells of."""
-
-
-def units_of(job: StorageJob, cut: Cut) -> tuple[Unit, ...]:
-    """List what a job may write or leave."""
+def units_of(job: StorageJob, largest: int) -> tuple[Unit, ...]:
+    """List what a job may write or leave, in pieces of at most largest bytes."""
+    page = job.loader.storage.page_size
     wanted = job.content.ranges
     if job.erase is EraseMode.NONE:
-        return tuple(Unit(piece, (piece,), ()) for piece in cut(wanted))
+        return tuple(Unit(piece, (piece,), ()) for piece in transfer_steps(wanted, largest, page))
     units: list[Unit] = []
     index = 0
     for sector in job.sectors:
         whole = Range(*sector)
         while index < len(wanted) and wanted[index].end <= whole.address:
             index += 1
-        inside: list[Range] = []
-        probe = index
-        while probe < len(wanted) and wanted[probe].address < whole.end:
-            start = max(wanted[probe].address, whole.address)
-            inside.append(Range(start, min(wanted[probe].end, whole.end) - start))
-            probe += 1
-        beside = () if inside == [whole] else cut(without((whole,), inside))
-        units.append(Unit(whole, cut(inside), beside))
+        if index < len(wanted) and wanted[index].address <= whole.address and wanted[index].end >= whole.end:
+            inside: Sequence[Range] = (whole,)
+            beside: Sequence[Range] = ()
+        else:
+            inside = _inside(wanted, index, whole)
+            beside = without((whole,), inside)
+        if whole.size > largest:
+            inside, beside = transfer_steps(inside, largest, page), transfer_steps(beside, largest, page)
+        units.append(Unit(whole, tuple(inside), tuple(beside)))
     return tuple(units)
+
+
+def _inside(places: Sequence[Range], index: int, whole: Range) -> list[Range]:
+    """Give what of places, from index on, lies in whole."""
+    found: list[Range] = []
+    while index < len(places) and places[index].address < whole.end:
+        start = max(places[index].address, whole.address)
+        found.append(Range(start, min(places[index].end, whole.end) - start))
+        index += 1
+    return found
 
 
 def everything(job: StorageJob) -> Delta:
@@ -99,8 +107,14 @@ def remaining(job: StorageJob, units: Sequence[Unit], states: Mapping[Range, Sta
     """Leave out what is there, and the erasing of what is blank."""
     if job.erase is EraseMode.CHIP:
         return _remaining_of_chip(job, units, states)
-    different = [unit for unit in units if not all(states[each].same for each in unit.wanted)]
-    same = joined(piece for unit in units for piece in unit.wanted if all(states[each].same for each in unit.wanted))
+    different: list[Unit] = []
+    there: list[Range] = []
+    for unit in units:
+        if all(states[piece].same for piece in unit.wanted):
+            there += unit.wanted
+        else:
+            different.append(unit)
+    same = joined(there)
     wanted = joined(piece for unit in different for piece in unit.wanted)
     if job.erase is EraseMode.NONE:
         return Delta((), (), (), wanted, same, ())

@@ -205,7 +205,7 @@ class Flasher:
 
     def _delta(self, inspection: Inspection, job: StorageJob) -> Delta:
         """Find out what is left to do."""
-        units = units_of(job, inspection.cut)
+        units = units_of(job, inspection.largest_piece)
         return remaining(job, units, inspection.states(units, job.content))
 
     def _check(

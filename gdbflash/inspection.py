@@ -49,9 +49,10 @@ class Inspection:
                 advance(where.size)
                 yield where, data
 
-    def cut(self, places: Iterable[Range]) -> tuple[Range, ...]:
-        """Cut places into the pieces that digests tell of."""
-        return self._survey.pieces(places)
+    @property
+    def largest_piece(self) -> int:
+        """The most that one digest tells of, bytes."""
+        return self._survey.largest_piece
 
     def states(self, units: Sequence[Unit], content: Content) -> dict[Range, State]:
         """Find out which pieces of units hold what content says, and which are erased."""
@@ -92,8 +93,8 @@ class Inspection:
             return self._survey.checksum(where, advance)
 
     def _verify_by_digest(self, content: Content, blank: Sequence[Range]) -> None:
-        wanted = set(self.cut(content.ranges))
-        pieces = sorted((*wanted, *self.cut(blank)))
+        wanted = set(self._survey.pieces(content.ranges))
+        pieces = sorted((*wanted, *self._survey.pieces(blank)))
         wrong: list[Range] = []
         with self._phases.phase("verify", _size(pieces)) as advance:
             self._opened.begin(Operation.VERIFY)

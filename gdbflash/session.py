@@ -212,15 +212,15 @@ class LoadedLoader:
             self._observe(Noted("init-ignored", f"Init returned {returned.r0} twice; going on as asked."))
         self._operation = operation
 
-    def call(self, call: Call, data: bytes = b"") -> Returned:
-        """Perform one call as it stands, its time-out scaled, with data in the buffer."""
-        self._fill(data)
+    def call(self, call: Call, data: bytes = b"", place: int | None = None) -> Returned:
+        """Perform one call as it stands, its time-out scaled, with data in the buffer, or at another place."""
+        self._fill(data, place)
         if self._overwritten():
             operation = self._operation
             self._load_again()
             if operation is not None:
                 self.begin(operation)
-            self._fill(data)
+            self._fill(data, place)
         self.calls += 1
         scaled = Call(call.function, call.address, call.arguments, call.timeout * self._options.timeout_scale)
         try:
@@ -231,9 +231,9 @@ class LoadedLoader:
             raise autopsy.explain(evidence.gather(self.target, scaled, outcome, self.layout, self.loader))
         return outcome
 
-    def _fill(self, data: bytes) -> None:
+    def _fill(self, data: bytes, place: int | None) -> None:
         if data:
-            self.target.write_memory(self.layout.buffers[0].address, data)
+            self.target.write_memory(self.layout.buffers[0].address if place is None else place, data)
 
     def _succeed(self, function: str, arguments: tuple[int, ...], timeout: float, data: bytes = b"") -> None:
         call = Call(function, need(self.loader, function), arguments, timeout)
@@ -260,14 +260,21 @@ class LoadedLoader:
         buffer = self.layout.buffers[0].address
         # A Read that does nothing and says 1 must not show what Write left in the buffer.
         paint = PAINT * min(4, -(-where.size // WORD))
+        call = Call("Read", need(self.loader, "Read"), (where.address, where.size, buffer), reading_time(where.size))
+        returned, data = self.call_for_results(call, paint, buffer, Range(buffer, where.size))
+        expect_success(call, returned)
+        return data
+
+    def call_for_results(self, call: Call, data: bytes, place: int, where: Range) -> tuple[Returned, bytes]:
+        """Perform one call with data at place, and take what it leaves in RAM; once more where others came between."""
         for _ in range(_ATTEMPTS):
-            self._succeed("Read", (where.address, where.size, buffer), reading_time(where.size), paint)
-            data = self.target.read_memory(buffer, where.size)
+            returned = self.call(call, data, place)
+            results = self.target.read_memory(where.address, where.size)
             if not self._overwritten():
-                return data
+                return returned, results
         raise TargetError(
-            f"{where} could not be read: another client of the {self.target.capabilities.server} server keeps running "
-            "code in the loader's RAM. Close it, or leave it alone meanwhile.",
+            f"What {call} left at {where} could not be read: another client of the {self.target.capabilities.server} "
+            "server keeps running code in the loader's RAM. Close it, or leave it alone meanwhile.",
             address=where.address,
             size=where.size,
         )

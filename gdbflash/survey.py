@@ -37,13 +37,14 @@ class Survey:
         self._pace = Pace(FIRST_CALL, PIECE, opened.loader.storage.extent)
         self._erased: dict[tuple[int, int], bytes] = {}
 
+    @property
+    def largest_piece(self) -> int:
+        """The most that one digest tells of, bytes."""
+        return min(PIECE, self._opened.chunk) if self._read else PIECE
+
     def pieces(self, places: Iterable[Range]) -> tuple[Range, ...]:
         """Cut places into what has one digest each."""
-        return transfer_steps(places, min(PIECE, self._opened.chunk) if self._read else PIECE, self._page)
-
-    @property
-    def _page(self) -> int:
-        return self._opened.loader.storage.page_size
+        return transfer_steps(places, self.largest_piece, self._opened.loader.storage.page_size)
 
     def found(self, pieces: Sequence[Range], advance: Callable[[int], None]) -> Iterator[list[tuple[Range, bytes]]]:
         """Ask for the digests of pieces; yields those of one call at a time. advance is told of each call's bytes."""
@@ -90,13 +91,12 @@ class Survey:
 
     def _perform(self, made: RoutineCall, size: int) -> bytes:
         """Make one call over size bytes and take its results; raises CallFailed."""
-        target = self._opened.target
-        target.write_memory(*made.inputs)
-        returned = self._opened.call(made.call)
+        place, tables = made.inputs
+        returned, results = self._opened.call_for_results(made.call, tables, place, made.results)
         if returned.r0 != SUCCESS or returned.r1 != made.complete:
             raise _failed(made, returned)
         self._pace.learn(size, returned.seconds)
-        return target.read_memory(made.results.address, made.results.size)
+        return results
 
 
 def _failed(made: RoutineCall, returned: Returned) -> CallFailed:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gdbflash.delta import Delta, State, Unit, everything, not_erased, remaining, units_of
-from gdbflash.plan import Content, EraseMode, StorageJob, plan_storage, transfer_steps
+from gdbflash.plan import Content, EraseMode, StorageJob, plan_storage
 from gdbflash.ranges import Range, joined, without
 from gdbflash.storage import Sector
 from tests.values import KIB, make_loader
@@ -24,10 +23,6 @@ def content(*places: tuple[int, int]) -> Content:
     return Content(tuple((BASE + offset, memoryview(bytes(size))) for offset, size in places))
 
 
-def cut(places: Iterable[Range]) -> tuple[Range, ...]:
-    return transfer_steps(places, SECTOR, 256)
-
-
 def job(*places: tuple[int, int], erase: EraseMode = EraseMode.SECTORS, keep: bool = True) -> StorageJob:
     return plan_storage(make_loader(), content(*places), erase=erase, keep=keep)
 
@@ -37,7 +32,7 @@ def at(offset: int, size: int) -> Range:
 
 
 def test_units_are_sectors_with_what_is_wanted_and_what_is_beside() -> None:
-    units = units_of(job((0x100, 0x20), (0x8000, 0x18000)), cut)
+    units = units_of(job((0x100, 0x20), (0x8000, 0x18000)), SECTOR)
     assert units == (
         Unit(at(0, SECTOR), (at(0x100, 0x20), at(0x8000, 0x8000)), (at(0, 0x100), at(0x120, 0x7EE0))),
         Unit(at(SECTOR, SECTOR), (at(SECTOR, SECTOR),), ()),
@@ -45,7 +40,7 @@ def test_units_are_sectors_with_what_is_wanted_and_what_is_beside() -> None:
 
 
 def test_units_are_pieces_where_nothing_is_erased() -> None:
-    assert units_of(job((0xFF00, 0x200), (0x20000, 0x10001), erase=EraseMode.NONE), cut) == (
+    assert units_of(job((0xFF00, 0x200), (0x20000, 0x10001), erase=EraseMode.NONE), SECTOR) == (
         Unit(at(0xFF00, 0x200), (at(0xFF00, 0x200),), ()),
         Unit(at(0x20000, 0x10000), (at(0x20000, 0x10000),), ()),
         Unit(at(0x30000, 1), (at(0x30000, 1),), ()),
@@ -54,7 +49,7 @@ def test_units_are_pieces_where_nothing_is_erased() -> None:
 
 def judged(task: StorageJob, *states: State) -> Delta:
     """Judge with the states of all pieces, in the order of units."""
-    units = units_of(task, cut)
+    units = units_of(task, SECTOR)
     pieces = [piece for unit in units for piece in unit.pieces]
     return remaining(task, units, dict(zip(pieces, states, strict=True)))
 
@@ -154,7 +149,7 @@ def test_nothing_is_lost_or_left_wrong(places: list[tuple[int, int, int]], keep:
     wanted = joined(at(sector * SECTOR + offset, size) for sector, offset, size in places)
     data = Content(tuple((each.address, memoryview(bytes(each.size))) for each in wanted))
     task = plan_storage(make_loader(), data, keep=keep)
-    units = units_of(task, cut)
+    units = units_of(task, SECTOR)
     states = {piece: State(source.random() < 0.6, source.random() < 0.4) for unit in units for piece in unit.pieces}
     delta = remaining(task, units, states)
     erased = [Range(*sector) for sector in delta.erase]
@@ -185,9 +180,17 @@ def test_erased_stretches_of_an_image_are_not_programmed() -> None:
 def test_planning_of_many_sectors_is_linear() -> None:
     loader = make_loader(groups=((65536, 4 * KIB),))
     data = Content(((BASE, memoryview(bytes(1 << 28))),))
-    units = units_of(plan_storage(loader, data), cut)
+    units = units_of(plan_storage(loader, data), SECTOR)
     assert len(units) == 65536
     states = {unit.where: State(False, False) for unit in units}
     delta = remaining(plan_storage(loader, data), units, states)
     assert len(delta.erase) == 65536
     assert delta.places == (Range(BASE, 1 << 28),)
+
+
+def test_large_sectors_are_cut_into_pieces() -> None:
+    loader = make_loader(groups=((4, 4 * SECTOR),))
+    units = units_of(plan_storage(loader, content((100, 4 * SECTOR))), SECTOR)
+    assert [len(unit.pieces) for unit in units] == [5, 5]
+    assert joined(units[0].pieces) == (at(0, 4 * SECTOR),)
+    assert units[1].wanted == (at(4 * SECTOR, 100),)
