@@ -27,6 +27,8 @@ _NEAR = 256
 """Bytes from the start of a function within which disassembling from there shows the code before PC as it is."""
 _BEFORE, _AFTER = 3, 2
 """Instructions shown before and behind the one at PC."""
+_PUSHED = 128
+"""Bytes that a handler may have pushed on top of the frame: all registers and some variables."""
 _CODE = 8
 """Bytes on each side of PC that are compared with the loader's file."""
 
@@ -158,9 +160,24 @@ def _with_frame(looks: _Looks, seen: Evidence) -> Evidence:
     if not name:
         return replace(seen, exception_return=returning)
     pointer = looks.take(name, lambda: looks.target.read_registers([name])[name], 0)
-    data = looks.memory("The stacked frame", pointer, faults.FRAME_SIZE) if pointer else b""
-    frame = faults.decode_frame(pointer, data) if data else None
+    frame = _find_frame(looks, pointer, returning, seen.bits) if pointer else None
     return replace(seen, exception_return=returning, frame=frame)
+
+
+def _find_frame(looks: _Looks, pointer: int, returning: ExceptionReturn, bits: frozenset[str]) -> Frame | None:
+    """Find the frame at a stack pointer, or above what the handler pushed meanwhile, as firmware's own do."""
+    data = looks.memory("The stacked frame", pointer, faults.FRAME_SIZE)
+    if not data:
+        return None
+    frame = faults.decode_frame(pointer, data)
+    if faults.is_plausible(frame, returning, bits):
+        return frame
+    data += looks.memory("The stack above the frame", pointer + faults.FRAME_SIZE, _PUSHED)
+    for offset in range(WORD, len(data) - faults.FRAME_SIZE + 1, WORD):
+        frame = faults.decode_frame(pointer + offset, data[offset : offset + faults.FRAME_SIZE])
+        if faults.is_plausible(frame, returning, bits):
+            return frame
+    return None
 
 
 def _with_code(looks: _Looks, seen: Evidence) -> Evidence:

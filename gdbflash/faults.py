@@ -143,6 +143,13 @@ class Frame:
         return self.address + size + (self.xpsr >> 9 & 1) * 4
 
 
+def is_plausible(frame: Frame, returning: ExceptionReturn, bits: frozenset[str]) -> bool:
+    """Tell whether eight words can be a frame: what xPSR must and cannot be, and PC even (B1.4.2, B1.5.6)."""
+    in_thread = not frame.xpsr & IPSR
+    thumb = bool(frame.xpsr & 1 << 24) or "INVSTATE" in bits
+    return in_thread is returning.thread and thumb and not frame.xpsr & 0xF << 20 and not frame.pc & 1
+
+
 def decode_frame(address: int, data: bytes) -> Frame:
     """Decode a frame of FRAME_SIZE bytes that lies at address (B1.5.6)."""
     return Frame(address, *_FRAME.unpack(data))

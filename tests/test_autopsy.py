@@ -391,6 +391,23 @@ def test_the_frame_is_found_by_exc_return_and_the_core_is_not_run_on(lr: int, po
     assert (seen.samples, seen.remarks) == ((), ())
 
 
+@pytest.mark.parametrize("pushed", [0, 8, 36])
+def test_the_frame_is_found_above_what_the_handler_pushed(pushed: int) -> None:
+    core = halted(HANDLER, 0x01000003, 0xFFFFFFF9)
+    core.registers["msp"] = 0x20001000
+    words = (0x90000000, 7, 0x24003978, 0, 0, 0x24000001, 0x24000612, 0x61000000)
+    frame = b"".join(word.to_bytes(4, "little") for word in words)
+    core.memory[0x20001000] = b"\xf9\xff\xff\xff" * (pushed // 4) + frame + bytes(256)
+    assert examine(core).frame == Frame(0x20001000 + pushed, *words)
+
+
+def test_a_stack_without_a_frame_shows_none() -> None:
+    core = halted(HANDLER, 0x01000003, 0xFFFFFFF9)
+    core.memory[core.registers["msp"]] = bytes(256)
+    seen = examine(core)
+    assert (seen.frame, seen.place_known) == (None, False)
+
+
 def test_code_that_was_written_over_is_noticed() -> None:
     core = halted()
     core.memory[0x24000004] = IMAGE[:0x610] + b"\xff\xff" + IMAGE[0x612:]
