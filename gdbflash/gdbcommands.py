@@ -74,7 +74,7 @@ class Commands:
         """
         with contextlib.ExitStack() as stack:
             stack.callback(_heed_interrupts)
-            target = connect(self.parameters.server.value)
+            target = connect(self.parameters.server.value, self.parameters.tcl.value)
             stack.callback(self._close, target)
             flasher = stack.enter_context(Flasher(target, options, self.progress))
             stack.callback(_defer_interrupts)
@@ -233,7 +233,7 @@ class Commands:
     def status(self, _words: argparse.Namespace) -> None:
         """Say what GDB is connected to, where the core stands, and which loaders there are."""
         try:
-            with contextlib.closing(connect(self.parameters.server.value)) as target:
+            with contextlib.closing(connect(self.parameters.server.value, self.parameters.tcl.value)) as target:
                 registers = target.read_registers(("pc", "xpsr"))
                 server = PROFILES[target.capabilities.server].title
                 exception = registers["xpsr"] & 0x1FF

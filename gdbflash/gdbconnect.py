@@ -9,11 +9,12 @@ import re
 
 import gdb
 
+from . import tcl
 from .errors import PrepareError, ServerMissing
 from .gdbmemory import lost_told
 from .gdbsession import run
-from .ingdb import GdbTarget
-from .profiles import PROFILES, ServerProfile, detect
+from .ingdb import GdbTarget, Server
+from .profiles import PROFILES, ServerProfile, detect, parse_work_area
 
 _REGISTERS = frozenset(
     [f"r{number}" for number in range(13)]
@@ -33,12 +34,12 @@ def register_spellings() -> dict[str, str]:
     return spellings
 
 
-_known: dict[int, ServerProfile] = {}
-"""The servers told so far, by GDB's number of the connection."""
+_known: dict[tuple[int, str, int], Server] = {}
+"""The servers found out about so far, by GDB's number of the connection and what the user said of it."""
 
 
-def connect(server: str = "auto") -> GdbTarget:
-    """Take the target that GDB is connected to; server "auto": tell it by asking.
+def connect(server: str = "auto", tcl_port: int = 0) -> GdbTarget:
+    """Take the target that GDB is connected to; server "auto": tell it by asking; tcl_port 0: where it usually is.
 
     Raises ServerMissing when there is no connection, PrepareError when there is no halted Cortex-M core behind it.
     """
@@ -52,8 +53,26 @@ def connect(server: str = "auto") -> GdbTarget:
     spellings = register_spellings()
     if not {"pc", "sp", "lr", "xpsr"} <= set(spellings):
         raise PrepareError("The target that GDB is connected to shows no Cortex-M core (no xPSR).")
-    told = PROFILES[server] if server != "auto" else _known.get(connection.num)
-    return GdbTarget(told or _tell(connection.num), spellings)
+    key = (connection.num, server, tcl_port)
+    if key not in _known:
+        profile = PROFILES[server] if server != "auto" else _tell()
+        _known[key] = Server(profile, _work_area(profile), _tcl(profile, connection.details or "", tcl_port))
+    return GdbTarget(_known[key], spellings)
+
+
+def _work_area(profile: ServerProfile) -> range | None:
+    return parse_work_area(_Asking().ask(profile.work_area.removeprefix("monitor "))) if profile.work_area else None
+
+
+def _tcl(profile: ServerProfile, place: str, port: int) -> tcl.TclTarget | None:
+    """Find the server's Tcl port, on the machine that GDB is connected to; without it calls only take longer."""
+    host = place.removeprefix("tcp:").rpartition(":")[0] or "127.0.0.1"
+    if not profile.tcl_port or place.startswith("/"):
+        return None
+    try:
+        return tcl.find(host, port or profile.tcl_port, _Asking().ask)
+    except ServerMissing:
+        return None
 
 
 def _check_halted() -> None:
@@ -66,11 +85,10 @@ def _check_halted() -> None:
         raise PrepareError("The target is running. Stop it first, with Ctrl-C or `interrupt`.")
 
 
-def _tell(connection: int) -> ServerProfile:
+def _tell() -> ServerProfile:
     profile = detect(_Asking())
     if profile.name == "generic" and _Asking.speaks("hwbreak-feature") and _Asking.speaks("swbreak-feature"):
         profile = PROFILES["stlink"]  # it tells itself by QNonStop+ too, which GDB does not show
-    _known[connection] = profile
     return profile
 
 

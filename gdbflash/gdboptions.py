@@ -154,6 +154,7 @@ class Parameters:
         enum, text, switch = gdb.PARAM_ENUM, gdb.PARAM_STRING, gdb.PARAM_BOOLEAN
         self.loader = Parameter("loader", "", gdb.PARAM_OPTIONAL_FILENAME, "the loader of the external memory")
         self.server = Parameter("server", "auto", enum, "which GDB server this is", SERVERS)
+        self.tcl = Parameter("tcl", 0, gdb.PARAM_ZUINTEGER, "OpenOCD's Tcl port, 0 for the usual one")
         self.before = Parameter("before", "none", enum, "how the target is taken", befores)
         self.after = Parameter("after", "auto", enum, "how the target is left", afters)
         self.verify = Parameter("verify", "on", enum, "how what was written is compared", verifies)

@@ -7,27 +7,25 @@ one is found is in `gdbconnect`, the user's side of the session in `gdbsession`,
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
-import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gdb
 
 from . import corereset
-from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError
+from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, TargetError
 from .gdbmemory import GdbMemory, connection_lost, lost_told
+from .gdbrun import SHORTEST_RUN, Bounds
 from .gdbsession import UserSession
-from .profiles import ServerProfile
+from .profiles import UNKNOWN_COMMAND, ServerProfile
 from .target import Capabilities, Instruction, Stop, StopReason
+from .tcl import TclTarget
 
 STEP_TIMEOUT = 5.0
 """Seconds for one instruction; OpenOCD sees the end of it within its poll of 0.1 s."""
-SHORTEST_RUN = 0.25
-"""Seconds after which SIGINT finds GDB waiting for the core; while it still starts it, the signal can get lost."""
 _BX_LR = bytes.fromhex("7047")
 _THUMB = 0x01000000
 _STACK_POINTERS = frozenset({"sp", "msp", "psp"})
@@ -45,20 +43,36 @@ _SPEAKS_MI = _speaks_mi()
 """A front end waits for the record `^running`, which comes when the core starts: it must not go into a string."""
 
 
+@dataclass
+class Server:
+    """The GDB server behind a connection, and what was found out about it once."""
+
+    profile: ServerProfile
+    work_area: range | None = None
+    tcl: TclTarget | None = None
+
+    def drop_tcl(self) -> None:
+        """Do without the Tcl port from now on."""
+        if self.tcl is not None:
+            self.tcl.close()
+            self.tcl = None
+
+
 class GdbTarget:
     """A target behind the server that GDB is connected to; implements `target.Target`.
 
     It has the user's session in its hands from `connect` until `close`.
     """
 
-    def __init__(self, profile: ServerProfile, spellings: Mapping[str, str]) -> None:
-        """Take over a halted core; `connect` is the way to make one."""
-        self.profile = profile
+    def __init__(self, server: Server, spellings: Mapping[str, str]) -> None:
+        """Take over a halted core; `gdbconnect.connect` is the way to make one."""
+        self._server = server
+        self.profile = server.profile
         self.remarks: list[str] = []
         """What could not be given back as it was, in sentences; complete after `close`."""
         self._spellings = dict(spellings)
         self._session = UserSession()
-        self._memory = GdbMemory(profile)
+        self._memory = GdbMemory(server.profile)
         self._breakpoint: Any = None
         self._address = 0
         self._disturbances = 0
@@ -71,7 +85,12 @@ class GdbTarget:
     @property
     def capabilities(self) -> Capabilities:
         """What this debugger and server can do."""
-        return Capabilities(self.profile.name, frozenset(self._spellings), shortest_run=SHORTEST_RUN)
+        return Capabilities(
+            server=self.profile.name,
+            registers=frozenset(self._spellings),
+            work_area=self._server.work_area,
+            shortest_run=SHORTEST_RUN,
+        )
 
     @property
     def disturbances(self) -> int:
@@ -206,12 +225,17 @@ class GdbTarget:
 
     def _go(self, command: str, timeout: float) -> bool:
         """Run a command that lets the core go until it halts; returns whether it took so long that it was halted."""
-        alarm = _Alarm(timeout)
+        bounds = Bounds(timeout, self._server.tcl)
         self._signal = ""
         try:
-            with alarm:
+            with bounds:
                 self.take(command, quiet=not _SPEAKS_MI)
+        except KeyboardInterrupt:
+            if not bounds.rang:
+                raise
         finally:
+            if bounds.tcl is None:
+                self._server.drop_tcl()
             thread = gdb.selected_thread()
             if thread is not None and thread.is_running():
                 raise ConnectionLost(
@@ -219,7 +243,7 @@ class GdbTarget:
                 )
         if gdb.selected_thread() is None:
             raise connection_lost("the program exited")
-        return alarm.rang
+        return bounds.rang
 
     def _on_stop(self, event: Any) -> None:
         # GDB names the signal of a SignalEvent; a plain StopEvent is a SIGTRAP that none of its breakpoints explains.
@@ -255,15 +279,17 @@ class GdbTarget:
         self._ran = False
         self._drop_breakpoint()
         kept = self.read_memory(self._address, len(_BX_LR))
+        self.write_memory(self._address, _BX_LR)
         try:
-            self.write_memory(self._address, _BX_LR)
             self._send_registers({"lr": pc | 1, "pc": self._address, "xpsr": _THUMB})
             self._go("stepi", STEP_TIMEOUT)
-            arrived = self.read_registers(["pc"])["pc"] & ~1
-            if arrived != pc:
-                self.remarks.append(f"A breakpoint at 0x{pc:08X} will be hit once more before the program goes on.")
+            arrived = self.read_registers(["pc"])["pc"] & ~1 == pc
+        except (TargetError, KeyboardInterrupt):
+            arrived = False
         finally:
             self.write_memory(self._address, kept)
+        if not arrived:
+            self.remarks.append(f"A breakpoint at 0x{pc:08X} will be hit once more before the program goes on.")
 
     # Reset, and what only the server can do
 
@@ -296,9 +322,13 @@ class GdbTarget:
         """Run a GDB command and return what it printed, if quiet; raises CommandRefused, ConnectionLost."""
         try:
             with lost_told():
-                return str(gdb.execute(step, to_string=quiet))
+                said = str(gdb.execute(step, to_string=quiet))
         except gdb.error as error:
             raise CommandRefused(f"GDB refused {step}: {error}", command=step, reply=str(error)) from error
+        if step.startswith("monitor ") and UNKNOWN_COMMAND.match(said):
+            said = " ".join(said.split())
+            raise CommandRefused(f"The {self.profile.title} refused `{step}`: {said}", command=step, reply=said)
+        return said
 
     def close(self) -> None:
         """Give the session back; the core stays as it is. Never raises."""
@@ -314,28 +344,3 @@ class GdbTarget:
                 self.take("continue &")
         except (GdbflashError, gdb.error) as error:
             self.remarks.append(f"The session could not be given back as it was: {error}")
-
-
-class _Alarm:
-    """A time-out on a GDB command: SIGINT to GDB itself, which halts a running core and then raises nothing."""
-
-    def __init__(self, seconds: float) -> None:
-        self.rang = False
-        self._lock = threading.Lock()
-        self._armed = True
-        self._timer = threading.Timer(seconds, self._ring)
-        self._timer.daemon = True
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:  # not between the question and the signal: it would interrupt what comes next
-            self._armed = False
-        self._timer.cancel()
-
-    def _ring(self) -> None:
-        with self._lock:
-            if self._armed:
-                self.rang = True
-                os.kill(os.getpid(), signal.SIGINT)

@@ -16,15 +16,13 @@ from . import corereset, tcl
 from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, PrepareError
 from .mi import MiClient, MiValue, Record
 from .mimemory import MiMemory
-from .profiles import ServerProfile, Steps, parse_work_area
+from .profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
 from .target import Capabilities, Instruction, Stop, StopReason
 
 RESET_TIMEOUT = 20.0
 """Seconds for a monitor command; a reset through a slow probe with its scripts takes a few."""
 HALT_TIMEOUT = 5.0
 """Seconds for a running core to halt after the interrupt; OpenOCD polls every 0.1 s."""
-FIRST_POLL = 0.001
-"""Seconds after which OpenOCD is first told to look whether the core halted; later as `_poll_pause` says."""
 GUARD_BELOW = 16
 """Bytes below a return address that GDB reads to unwind the stack there (it looks back for an epilogue)."""
 
@@ -32,8 +30,6 @@ REGISTERS = frozenset(
     [f"r{number}" for number in range(13)]
     + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control"]
 )
-_UNKNOWN_COMMAND = re.compile(r"\s*(error: )?(unknown|unrecogni[sz]ed|invalid) (monitor )?command", re.IGNORECASE)
-"""What QEMU and pyOCD print for a monitor command they do not know, and then answer OK."""
 _ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
 
 
@@ -216,7 +212,7 @@ class MiTarget:
         begun = time.monotonic()
         while self._tcl is not None:
             passed = time.monotonic() - begun
-            stopped = self._client.wait_event("stopped", min(_poll_pause(passed), max(0.0, timeout - passed)))
+            stopped = self._client.wait_event("stopped", min(tcl.poll_pause(passed), max(0.0, timeout - passed)))
             if stopped is not None or passed >= timeout:
                 return stopped
             try:
@@ -335,7 +331,7 @@ class MiTarget:
         """Run a command of GDB's prompt and return what it printed; raises CommandRefused, ConnectionLost."""
         reply = self._client.console(step, timeout=RESET_TIMEOUT)
         said = reply.target or reply.console
-        if _UNKNOWN_COMMAND.match(said):
+        if UNKNOWN_COMMAND.match(said):
             said = " ".join(said.split())
             raise CommandRefused(f"The {self.profile.title} refused `{step}`: {said}", command=step, reply=said)
         return said
@@ -386,11 +382,6 @@ class MiTarget:
                 "Is the board powered and the probe wired to it?",
                 server=self.profile.name,
             ) from error
-
-
-def _poll_pause(passed: float) -> float:
-    """Give the seconds to the next poll: looking at the core costs the short call nothing, and the long one 6 %."""
-    return min(max(FIRST_POLL, passed / 16), 0.1)
 
 
 def _overlap(inserted: tuple[int, str] | None, address: int, size: int) -> bool:

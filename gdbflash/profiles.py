@@ -15,6 +15,8 @@ from typing import Protocol
 from .errors import InputError, ServerMissing
 
 Steps = tuple[str, ...]
+UNKNOWN_COMMAND = re.compile(r"\s*(error: )?(unknown|unrecogni[sz]ed|invalid) (monitor )?command", re.IGNORECASE)
+"""What QEMU and pyOCD print for a monitor command they do not know, and then answer OK."""
 
 
 @dataclass(frozen=True)
