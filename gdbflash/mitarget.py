@@ -202,7 +202,10 @@ class MiTarget:
         if pc != address:
             self._check_core()
         signal = stopped.payload.get("signal-name", "")
-        return Stop(StopReason.ARRIVED if pc == address else reason, pc, str(signal))
+        if pc == address and reason is not StopReason.TIMEOUT:
+            # At the time-out a PC proves nothing: a core that was never started is still where the last call ended.
+            reason = StopReason.ARRIVED
+        return Stop(reason, pc, str(signal))
 
     def _wait_for_stop(self, timeout: float) -> Record | None:
         """Wait until the core halted; None when timeout seconds passed.

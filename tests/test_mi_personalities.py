@@ -5,6 +5,8 @@ The core behind it executes nothing; calls are in the contract.
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from gdbflash.board.personality import PERSONALITIES
@@ -13,6 +15,7 @@ from gdbflash.endpoint import Endpoint
 from gdbflash.errors import MemoryAccessError, PrepareError
 from gdbflash.miconnect import connect
 from gdbflash.profiles import PROFILES
+from gdbflash.target import Stop, StopReason
 from tests.gdbservers import GDBS, gdb_path
 from tests.rsp_double import RAM_START, RamBoard
 
@@ -52,6 +55,19 @@ def test_a_server_is_told_reset_and_used(name: str, gdb: str) -> None:
                     target.read_memory(0xA0000000, size)
                 with pytest.raises(MemoryAccessError):
                     target.write_memory(0xA0000000, data)
+        finally:
+            target.close()
+
+
+@pytest.mark.parametrize("gdb", GDBS)
+def test_a_core_that_stopped_nowhere_did_not_arrive_although_its_pc_is_there(gdb: str) -> None:
+    board = RamBoard()
+    with RspServer(board, personality=PERSONALITIES["board"], persistent=True) as server:
+        target = connect(Endpoint(host="127.0.0.1", port=server.port), gdb_path(gdb))
+        try:
+            target.write_registers({"pc": RAM_START + 0x100})
+            threading.Timer(0.1, board.registers.update, ({"pc": RAM_START},)).start()
+            assert target.run_until(RAM_START, 0.3) == Stop(StopReason.TIMEOUT, RAM_START, "SIGINT")
         finally:
             target.close()
 
