@@ -119,9 +119,14 @@ class StlinkProbe:
         return self._reply(command, data)[:reply_size].ljust(reply_size, b"\0")
 
     def answer_unwired(self, command: bytes, reply_size: int) -> bytes:
-        """Answer as a probe does whose SWD wires are cut: no target acknowledges, memory reads as zeros."""
+        """Answer as a probe does whose SWD wires are cut: no target acknowledges, memory reads as zeros.
+
+        What became of a transfer is told by the status that is asked for next, also when the wires are whole by then.
+        """
         if command[0] != 0xF2:
             return self.execute(command, b"", reply_size)
+        if command[1] in _READ_WIDTHS or command[1] in _WRITE_WIDTHS:
+            self._last_transfer = (Status.DP_ERROR, 0)
         if command[1] in _READ_WIDTHS:
             return bytes(reply_size)
         if command[1] == _RW_MISC_IN:
