@@ -27,7 +27,7 @@ LEAST_SLICE = 16 * 1024
 
 
 class Inspection:
-    """Looks at the storage of one open loader.
+    """Looks at the storage of one open loader, for one job: a place has the same bytes in every content it is given.
 
     Every method may raise what calls of a loader may, and Interrupted.
     """
@@ -36,6 +36,7 @@ class Inspection:
         self._opened = opened
         self._phases = phases
         self._survey = Survey(opened)
+        self._digests: dict[Range, bytes] = {}
 
     def read(self, operation: Operation, phase: Phase, places: Sequence[Range]) -> Iterator[tuple[Range, bytes]]:
         """Read places slice by slice as one phase; nothing at all happens where there are none."""
@@ -116,9 +117,11 @@ class Inspection:
     def _expected(
         self, group: Iterable[tuple[Range, bytes]], wanted: AbstractSet[Range], content: Content
     ) -> dict[Range, bytes]:
-        """Compute the digests of those pieces of a call that content has bytes for."""
+        """Compute the digests of those pieces of a call that content has bytes for, each once."""
         ours = [piece for piece, _ in group if piece in wanted]
-        return dict(zip(ours, self._survey.expected(ours, content), strict=True))
+        fresh = [piece for piece in ours if piece not in self._digests]
+        self._digests.update(zip(fresh, self._survey.expected(fresh, content), strict=True))
+        return {piece: self._digests[piece] for piece in ours}
 
     def _read_back(self, content: Content, places: Sequence[Range]) -> None:
         comparison = Comparison()
