@@ -1,0 +1,68 @@
+"""A session with a real OpenOCD: the same commands, and the same session afterwards."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gdbflash.board.stlinktcp import StlinkServer
+from tests.boards import GDBS, LOADER, RunningBoard
+from tests.debuggee import FLASH, Debugging, running_program
+from tests.gdbterminal import GDBINIT, gdb_terminal
+from tests.openocd import TRANSPORTS, running_openocd
+from tests.programbuild import build_program
+
+
+@contextmanager
+def debugging_by_openocd(gdb: Path, transport: str, state: Path) -> Iterator[Debugging]:
+    with (
+        running_program() as board,
+        StlinkServer(board.machine) as stlink,
+        running_openocd(stlink.port, transport) as openocd,
+        gdb_terminal(gdb, "-x", str(GDBINIT), str(build_program("debuggee")), state=state) as terminal,
+    ):
+        terminal.run(f"target extended-remote localhost:{openocd.gdb_port}")
+        terminal.run("monitor reset halt")
+        terminal.run("maintenance flush register-cache")
+        terminal.run(f"set gdbflash tcl {openocd.tcl_port}")
+        terminal.run(f"gdbflash loader {LOADER}")
+        yield Debugging(RunningBoard(board.machine, board.chip, board.server), terminal)
+
+
+def everything(session: Debugging) -> tuple[object, ...]:
+    """Collect what is to be given back; core registers as GDB has them: OpenOCD keeps them until the core runs."""
+    registers = session.gdb.run("with pagination off -- info all-registers")
+    return registers, session.system(), session.memory(), session.points(), session.place()
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_flashing_through_openocd_gives_the_session_back(gdb: Path, transport: str, tmp_path: Path) -> None:
+    image = tmp_path / "image.bin"
+    image.write_bytes(random.Random(6).randbytes(100_000))
+    with debugging_by_openocd(gdb, transport, tmp_path / "state") as session:
+        terminal = session.gdb
+        terminal.run("break done")
+        assert "Breakpoint 1, done ()" in terminal.run("continue")
+        first = terminal.value("sum")
+        terminal.run("break work")
+        assert "Breakpoint 2, work (" in terminal.run("continue")
+        terminal.run("watch local")
+        before = everything(session)
+        shown = terminal.run(f"gdbflash write {image}@{FLASH + 0x20001:#x}")
+        assert "100000 bytes written and verified, 2 sectors erased" in shown
+        assert "The session is as it was" in shown
+        for old, new in zip(before, everything(session), strict=True):
+            assert new == old
+        assert bytes(session.board.chip.memory[0x20001 : 0x20001 + 100_000]) == image.read_bytes()
+        assert "server   OpenOCD" in terminal.run("gdbflash status")
+        # Over HLA this OpenOCD does not tell GDB that a watchpoint was hit, flashed or not.
+        hit = "Hardware watchpoint 3: local" if transport == "dapdirect_swd" else "in work ("
+        assert hit in terminal.run("continue")
+        terminal.run("delete 3")
+        assert "Breakpoint 1, done ()" in terminal.run("continue")
+        assert first != terminal.value("sum") == 0xFC26D4EF
