@@ -159,6 +159,18 @@ def test_a_tcl_port_that_is_another_openocds_is_told_and_not_used(bench: Bench) 
     assert str(notes[0]).endswith("Without it each call takes up to 0.1 s longer.")
 
 
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_breakpoints_of_the_kind_that_the_users_configuration_forces(
+    capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    with opened("dapdirect_swd", capsys, f"gdb_breakpoint_override {kind}") as bench:
+        bench.machine.flash.memory[:4] = b"\1\2\3\4"
+        for _ in range(2):
+            code, events, shown = bench.run("call", "CheckSum", hex(FLASH), "4", "100")
+            assert (code, events[-1]["r0"]) == (0, 110), shown
+        assert bench.openocd.run("bp") == "", "a breakpoint was left behind"
+
+
 # -- a probe that fails in the middle ---------------------------------------------------------------------------
 
 SHORT = random.Random(14).randbytes(5000)
