@@ -76,6 +76,11 @@ def check_target(target: Target, loaders: tuple[ExternalLoader, ...], ram: Range
     """Look at a connected target; it is halted, and nothing in it is changed. ram: what --ram named."""
     capabilities = target.capabilities
     yield Check("server", True, capabilities.server)
+    if capabilities.server == "openocd":
+        if capabilities.memory_while_running:
+            yield Check("Tcl port", True, "it is this OpenOCD's: loader calls are seen to end at once")
+        else:
+            yield Check("Tcl port", None, "not found: each loader call takes up to 0.1 s longer; name it with --tcl")
     missing = [name for name in _NEEDED if name not in capabilities.registers]
     unseen = [name for name in _WANTED if name not in capabilities.registers]
     if missing:

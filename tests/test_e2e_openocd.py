@@ -159,6 +159,16 @@ def test_a_tcl_port_that_is_another_openocds_is_told_and_not_used(bench: Bench) 
     assert str(notes[0]).endswith("Without it each call takes up to 0.1 s longer.")
 
 
+def test_the_doctor_tells_of_the_tcl_port(bench: Bench) -> None:
+    for reach, found in ((bench.tcl, True), (("--tcl", "1"), None)):
+        bench.reach = reach
+        code, events, shown = bench.run("doctor")
+        assert code == 0, shown
+        checks = events[-1]["checks"]
+        assert isinstance(checks, list)
+        assert [each["ok"] for each in checks if each["name"] == "Tcl port"] == [found]
+
+
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_breakpoints_of_the_kind_that_the_users_configuration_forces(
     capsys: pytest.CaptureFixture[str], kind: str
