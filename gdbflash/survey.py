@@ -20,6 +20,8 @@ PIECE = 64 * 1024
 """Bytes of one digest at most: what is read back for one byte that differs."""
 FIRST_CALL = 256 * 1024
 """Bytes that the first call digests; what it takes says how many the next ones may."""
+MOST_CALL = 2 << 20
+"""However fast the target: the host copies and digests as many bytes of the image to compare a call's results with."""
 
 
 class Survey:
@@ -34,7 +36,7 @@ class Survey:
         # Where there is a Read the window may not be mapped: nearly all of those loaders never map it.
         self._read = opened.loader.functions.get("Read", 0)
         self._buffer = opened.layout.buffers[0].address if self._read else 0
-        self._pace = Pace(FIRST_CALL, PIECE, opened.loader.storage.extent)
+        self._pace = Pace(FIRST_CALL, PIECE, MOST_CALL)
         self._erased: dict[tuple[int, int], bytes] = {}
 
     @property

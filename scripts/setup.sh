@@ -38,7 +38,8 @@ need_venv() {
     fi
     echo "installing gdbflash[$extras] into .venv"
     # What pip and the build say is of interest only when it fails.
-    "$python" -m pip install --disable-pip-version-check -e "$top[$extras]" >"$top/.venv/install.log" 2>&1 ||
+    # A plain path instead of an import hook: every start of gdbflash is 20 ms faster.
+    "$python" -m pip install --disable-pip-version-check --config-settings editable_mode=compat -e "$top[$extras]" >"$top/.venv/install.log" 2>&1 ||
         die "pip install failed: $(tail -n 20 "$top/.venv/install.log")"
     touch "$stamp"
 }
