@@ -126,6 +126,8 @@ class Flasher:
                 quiesce.still(self._target, self._surroundings)
             for address, data in self._memory.items():
                 self._target.write_memory(address, data)
+            # Thread mode first: in the handler that a fault leads to, SP is MSP and SPSEL cannot be set (B1.4.4).
+            self._target.write_registers({"xpsr": self._registers["xpsr"]})
             self._target.write_registers(self._registers)
             if self._surroundings is not None:
                 quiesce.put_back(self._target, self._surroundings)

@@ -28,7 +28,8 @@ GUARD_BELOW = 16
 
 REGISTERS = frozenset(
     [f"r{number}" for number in range(13)]
-    + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control"]
+    + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"]
+    + [f"s{number}" for number in range(32)]
 )
 _ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
 
