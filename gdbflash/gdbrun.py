@@ -5,24 +5,25 @@ What belongs here: the thread beside GDB that does both while GDB itself waits f
 
 from __future__ import annotations
 
-import os
-import signal
+import contextlib
 import threading
 import time
 from types import TracebackType
 
+import gdb
+
 from .errors import CommandRefused, ConnectionLost
 from .tcl import TclTarget, poll_pause
 
-SHORTEST_RUN = 0.25
-"""Seconds after which SIGINT finds GDB waiting for the core; while GDB still starts it, the signal can get lost."""
 RING_AGAIN = 2.0
-"""Seconds from one SIGINT to the next: a server that polls takes 0.1 s to halt the core, a bad link may take longer.
-When GDB has passed the first one on, it asks the user at the second whether to give up."""
+"""Seconds from one interrupt to the next: a server that polls takes 0.1 s to halt the core, a bad link longer."""
 
 
 class Bounds:
-    """A time-out on whatever GDB does in the body: SIGINT to GDB, which halts a running core and then raises nothing.
+    """A time-out on whatever GDB runs in the body: the core is interrupted, which raises nothing.
+
+    GDB does so itself, in its event loop: it gets there only when the core runs. SIGINT, the other way, is the user's:
+    it may come before the core runs and be lost, and while it is blocked it must stay so.
 
     With OpenOCD's Tcl port, OpenOCD is told to look at the core instead of doing so every 0.1 s by itself.
     """
@@ -32,25 +33,19 @@ class Bounds:
         """Whether the time was up."""
         self.tcl = tcl
         """The port that was given, None after it was lost."""
-        self._seconds = max(seconds, SHORTEST_RUN)
+        self._seconds = seconds
         self._ended = threading.Event()
-        self._ringing = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name="gdbflash", daemon=True)
-        self._blocked = False
 
     def __enter__(self) -> Bounds:
-        self._blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._ringing:  # not between the question and the signal: it would interrupt what comes next
-            self._ended.set()
+        self._ended.set()
         self._thread.join()
-        if self._blocked:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     def _watch(self) -> None:
         begun = time.monotonic()
@@ -58,10 +53,10 @@ class Bounds:
         while True:
             now = time.monotonic()
             if now >= ring_at:
-                self._ring()
+                gdb.post_event(self._interrupt)
                 ring_at = now + RING_AGAIN
             pause = ring_at - now if self.tcl is None else min(poll_pause(now - begun), ring_at - now)
-            if self._ended.wait(max(pause, 0)):
+            if self._ended.wait(pause):
                 return
             if self.tcl is not None:
                 self._poll(self.tcl)
@@ -72,8 +67,9 @@ class Bounds:
         except (CommandRefused, ConnectionLost):  # OpenOCD will tell GDB in its own time
             self.tcl = None
 
-    def _ring(self) -> None:
-        with self._ringing:
-            if not self._ended.is_set():
-                self.rang = True
-                os.kill(os.getpid(), signal.SIGINT)
+    def _interrupt(self) -> None:
+        """Halt the core; runs in GDB's thread, which may have seen the end of the body meanwhile."""
+        if not self._ended.is_set():
+            self.rang = True
+            with contextlib.suppress(gdb.error):  # the connection has gone, and GDB is about to say so
+                gdb.execute("interrupt", to_string=True)

@@ -18,7 +18,7 @@ import gdb
 from . import corereset
 from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, TargetError
 from .gdbmemory import GdbMemory, connection_lost, lost_told
-from .gdbrun import SHORTEST_RUN, Bounds
+from .gdbrun import Bounds
 from .gdbsession import UserSession
 from .profiles import UNKNOWN_COMMAND, ServerProfile
 from .target import Capabilities, Instruction, Stop, StopReason
@@ -89,7 +89,6 @@ class GdbTarget:
             server=self.profile.name,
             registers=frozenset(self._spellings),
             work_area=self._server.work_area,
-            shortest_run=SHORTEST_RUN,
         )
 
     @property
@@ -230,9 +229,6 @@ class GdbTarget:
         try:
             with bounds:
                 self.take(command, quiet=not _SPEAKS_MI)
-        except KeyboardInterrupt:
-            if not bounds.rang:
-                raise
         finally:
             if bounds.tcl is None:
                 self._server.drop_tcl()
@@ -284,7 +280,7 @@ class GdbTarget:
             self._send_registers({"lr": pc | 1, "pc": self._address, "xpsr": _THUMB})
             self._go("stepi", STEP_TIMEOUT)
             arrived = self.read_registers(["pc"])["pc"] & ~1 == pc
-        except (TargetError, KeyboardInterrupt):
+        except TargetError:
             arrived = False
         finally:
             self.write_memory(self._address, kept)

@@ -120,7 +120,17 @@ OWNERS: dict[str, set[str]] = {
     "rich": {"console"},
     "rich_click": {"cli", "cliopts"},
     "unicorn": {"board"},
-    "gdb": {"gdbcommands", "gdbconnect", "gdbload", "gdbmemory", "gdboptions", "gdbregister", "gdbsession", "ingdb"},
+    "gdb": {
+        "gdbcommands",
+        "gdbconnect",
+        "gdbload",
+        "gdbmemory",
+        "gdboptions",
+        "gdbregister",
+        "gdbrun",
+        "gdbsession",
+        "ingdb",
+    },
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gdbflash.board import rspsession
 from tests.boards import GDBS
 from tests.cbuild import build
 from tests.debuggee import FLASH, Debugging, connected, debugging, running_program
@@ -124,6 +125,57 @@ def test_ctrl_c_in_a_loader_call_stops_it_and_says_what_is_done(
         assert_same(before, everything(session))
         assert "virtual board" in session.gdb.run("gdbflash status")
         assert run_on(session) == undisturbed
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_impatience_does_not_keep_the_session(gdb: Path, image: Path, tmp_path: Path, undisturbed: int) -> None:
+    """Ctrl-C again and again while everything is put back, over a link that makes that slow."""
+    with debugging(gdb, tmp_path / "state", build("misbehaving", "IN_WRITE=hang")) as session:
+        before = everything(session)
+        session.gdb.send(f"gdbflash write {image}@{FLASH:#x}")
+        session.gdb.child.expect_exact("Erased 128 KiB")
+        wait_until_running(session)
+        session.board.server.link.latency_us = 5000
+        session.gdb.press_ctrl_c()
+        session.gdb.child.expect_exact("Bytes to keep are safe in")
+        for _ in range(10):
+            session.gdb.press_ctrl_c()
+            time.sleep(0.02)
+        shown = session.gdb.wait()
+        session.board.server.link.latency_us = 0
+        assert "Interrupted while programming" in shown
+        session.gdb.run("echo")  # a key that was pressed late ends here
+        assert_same(before, everything(session))
+        assert run_on(session) == undisturbed
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_under_an_rtos_the_running_thread_is_used_and_the_selected_one_stays(
+    gdb: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that shows two threads; the registers of the second one are a copy that must not be touched."""
+    selected = [1]
+    answer = rspsession.Session.answer
+
+    def with_threads(session: rspsession.Session, packet: bytes) -> bytes | None:
+        if packet[:2] in (b"Hg", b"Hc"):
+            selected[0] = max(1, int(packet[2:].replace(b"-1", b"1") or b"1", 16))
+            return b"OK"
+        if packet[:1] in (b"P", b"G"):
+            assert selected[0] == 1, "registers of a thread that does not run were written"
+        if packet in (b"T1", b"T2"):
+            return b"OK"
+        return {b"qfThreadInfo": b"m1,2", b"qC": b"QC1"}.get(packet) or answer(session, packet)
+
+    monkeypatch.setattr(rspsession.Session, "answer", with_threads)
+    with running_program() as board, connected(board, gdb, tmp_path / "state") as terminal:
+        terminal.run("break work")
+        terminal.run("continue")
+        assert "* 1 " in terminal.run("info threads")
+        assert "Switching to thread 2" in terminal.run("thread 2")
+        assert "102400 bytes written and verified" in terminal.run(f"gdbflash write {image}@{FLASH:#x}")
+        assert "* 2 " in terminal.run("info threads")
+        assert bytes(board.chip.memory[: 100 * KIB]) == image.read_bytes()
 
 
 @pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
