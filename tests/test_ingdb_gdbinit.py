@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.machinery
 import os
 import re
 import shutil
@@ -40,7 +40,8 @@ def installed(site: Path) -> Path:
     """Lay the package and what it needs inside GDB out as pip does; gives the script."""
     shutil.copytree(ROOT / "gdbflash", site / "gdbflash", ignore=shutil.ignore_patterns("__pycache__", "board"))
     for name in ("elftools", "bincopy", "humanfriendly", "argparse_addons"):
-        found = importlib.util.find_spec(name)
+        # The path finder itself: humanfriendly, once imported, takes its own specification away.
+        found = importlib.machinery.PathFinder.find_spec(name)
         assert found is not None
         assert found.origin is not None
         origin = Path(found.origin)
