@@ -74,7 +74,7 @@ class Commands:
         """
         with contextlib.ExitStack() as stack:
             stack.callback(_heed_interrupts)
-            target = connect(self.parameters.server.value, self.parameters.tcl.value)
+            target = self._connect()
             stack.callback(self._close, target)
             flasher = stack.enter_context(Flasher(target, options, self.progress))
             stack.callback(_defer_interrupts)
@@ -86,6 +86,9 @@ class Commands:
                 self.progress.clear()
         if program and options.after in _AFTERWARDS and not target.remarks:
             say(f"{_AFTERWARDS[options.after]}\n")
+
+    def _connect(self) -> GdbTarget:
+        return connect(self.parameters.server.value, self.parameters.tcl.value)
 
     def _close(self, target: GdbTarget) -> None:
         target.close()
@@ -228,12 +231,14 @@ class Commands:
                 flasher.write(jobs, self.parameters.verify_mode(words.verify))
         gdbload.load_internal(program, say)
         if program.flash or program.ram:
+            with contextlib.closing(self._connect()) as target:
+                gdbload.compare_internal(program, target)
             say(f"Start address 0x{program.entry & ~1:08x}, all of {path} compared.\n")
 
     def status(self, _words: argparse.Namespace) -> None:
         """Say what GDB is connected to, where the core stands, and which loaders there are."""
         try:
-            with contextlib.closing(connect(self.parameters.server.value, self.parameters.tcl.value)) as target:
+            with contextlib.closing(self._connect()) as target:
                 registers = target.read_registers(("pc", "xpsr"))
                 server = PROFILES[target.capabilities.server].title
                 exception = registers["xpsr"] & 0x1FF

@@ -8,7 +8,6 @@ that they do not tell; RAM last. GDB's own `load` does the parts that are not ex
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,13 @@ import gdb
 
 from .compare import Comparison
 from .elf import ElfFile, is_elf
-from .errors import ImageFileError, MemoryAccessError, TargetError
+from .errors import ImageFileError, TargetError
 from .files import read_file
-from .gdbsession import run
+from .gdbsession import run, temporary_folder
 from .image import LARGEST_FILE, Block, hex_text, parse_image
 from .loader import ExternalLoader
 from .ranges import Range, joined, without
+from .target import Target
 
 _PIECE = 1 << 20
 """Bytes read back at a time."""
@@ -77,25 +77,26 @@ def flash_regions() -> tuple[Range, ...]:
 
 
 def load_internal(program: Program, say: Callable[[str], None]) -> None:
-    """Have GDB load what is not external, and compare it; PC is the program's entry afterwards.
-
-    Raises TargetError, Mismatch, MemoryAccessError.
-    """
+    """Have GDB load what is not external; PC is the program's entry afterwards. Raises TargetError."""
     for what, blocks in (("internal flash", program.flash), ("RAM", program.ram)):
         if blocks:
             _load(program, blocks, what)
             for block in blocks:
                 say(f"Loaded {len(block.data)} bytes at 0x{block.address:08X} into {what}.\n")
+
+
+def compare_internal(program: Program, target: Target) -> None:
+    """Compare what GDB has loaded; raises Mismatch, MemoryAccessError."""
     comparison = Comparison()
     for block in (*program.flash, *program.ram):
         for offset in range(0, len(block.data), _PIECE):
             expected = bytes(block.data[offset : offset + _PIECE])
-            comparison.feed(block.address + offset, expected, _read(block.address + offset, len(expected)))
+            comparison.feed(block.address + offset, expected, target.read_memory(block.address + offset, len(expected)))
     comparison.check("The program is not what was loaded", "Check that this is the chip the program is built for.")
 
 
 def _load(program: Program, blocks: Sequence[Block], what: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="gdbflash-") as folder:
+    with temporary_folder() as folder:
         path = Path(folder) / "part.hex"
         path.write_text(_hex_file(blocks, program.entry), "ascii")
         try:
@@ -119,12 +120,3 @@ def _hex_file(blocks: Sequence[Block], entry: int) -> str:
     record = bytes((4, 0, 0, 5)) + (entry & ~1).to_bytes(4, "big")
     lines += [f":{record.hex().upper()}{-sum(record) & 0xFF:02X}", _END_OF_FILE]
     return "\n".join(lines) + "\n"
-
-
-def _read(address: int, size: int) -> bytes:
-    try:
-        return bytes(gdb.selected_inferior().read_memory(address, size))
-    except gdb.error as error:
-        raise MemoryAccessError(
-            f"{size} bytes at {address:#010x} cannot be read back ({error}).", address=address, size=size
-        ) from error

@@ -1,17 +1,20 @@
-"""Target memory through GDB's Python functions.
+"""Target memory through GDB's `dump` and `restore`.
 
-What belongs here: reads and writes, what proves that they happened, and telling that the connection has gone.
+What belongs here: reads and writes, what proves that they happened, and telling that the connection has gone. Not
+through `gdb.Inferior.read_memory` and `write_memory`: when the connection goes in one of them, GDB 18 aborts soon
+after. Files take 0.1 ms and are as fast otherwise.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import gdb
 
 from .errors import ConnectionLost, MemoryAccessError
-from .gdbsession import run
+from .gdbsession import run, temporary_folder
 from .memoryproof import LATE, suspicious_zeros
 from .profiles import ServerProfile
 
@@ -26,11 +29,14 @@ class GdbMemory:
     def __init__(self, profile: ServerProfile) -> None:
         self._profile = profile
         self._error_waits = False
+        self._temporary = temporary_folder()
+        self._folder = Path(self._temporary.name)
         self._binary = gdb.parameter(_X_PACKET)
         self._allow_binary(not profile.late_write_errors)
 
     def close(self) -> None:
-        """Give the user's setting back."""
+        """Give the user's setting back, and remove the files."""
+        self._temporary.cleanup()
         if self._profile.late_write_errors:
             run(f"set {_X_PACKET} {'auto' if self._binary is None else 'on' if self._binary else 'off'}")
 
@@ -55,8 +61,13 @@ class GdbMemory:
         return data
 
     def _read(self, address: int, size: int) -> bytes:
+        path = self._folder / "read.bin"
         with lost_told():
-            return bytes(gdb.selected_inferior().read_memory(address, size))
+            run(f"dump binary memory {path} {address:#x} {address + size:#x}")
+        data = path.read_bytes()
+        if len(data) != size:
+            raise _unreadable(address, size, f"{len(data)} bytes came")
+        return data
 
     def _prove_zeros(self, address: int, size: int) -> None:
         """Make sure that zeros are what is there: read again, and ask for both ends where failures are told."""
@@ -85,8 +96,12 @@ class GdbMemory:
             ) from error
 
     def _write(self, address: int, data: bytes) -> None:
+        path = self._folder / "write.bin"
+        path.write_bytes(data)
         with lost_told():
-            gdb.selected_inferior().write_memory(address, data)
+            said = run(f"restore {path} binary {address:#x}")
+        if "memory write failed" in said:  # a warning only: GDB calls the command done
+            raise gdb.error(" ".join(said.split()))
 
     def _write_to_the_end(self, address: int, data: bytes) -> None:
         """Write by X packets, and wait for what became of the last one.

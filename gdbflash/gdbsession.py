@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,12 @@ def shown(text: str) -> str:
     return text.encode(charset, "backslashreplace").decode(charset)
 
 
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for files that GDB commands name: GDB 13 reads a name up to the next blank, quoted or not."""
+    folder = tempfile.gettempdir()
+    return tempfile.TemporaryDirectory(prefix="gdbflash-", dir="/tmp" if re.search(r"\s", folder) else folder)
+
+
 class UserSession:
     """What the user had; made at the start of a command, restored at its end.
 
@@ -50,7 +57,7 @@ class UserSession:
         self._level = _level(gdb.selected_frame())
         self._settings = [(name, gdb.parameter(name), wanted) for name, wanted in _SETTINGS if _exists(name)]
         self._hook = _hook_on_stop()
-        self._breakpoints = [(each, _enable_count(each)) for each in gdb.breakpoints() or () if each.enabled]
+        self._breakpoints = [(each, _enable_count(each)) for each in gdb.breakpoints() if each.enabled]
         self._unwinder: LoaderUnwinder | None = None
         self.pc = 0
         self.is_current = True

@@ -250,15 +250,22 @@ class GdbTarget:
         if self._breakpoint is not None and self._address == address:
             return
         self._drop_breakpoint()
+        self._address = address
+        place = f"*{address:#x}"
         try:
             with lost_told():
-                self._breakpoint = gdb.Breakpoint(f"*{address:#x}", internal=True)
-        except gdb.error as error:
+                self._breakpoint = gdb.Breakpoint(place, internal=True)
+        except (gdb.error, ConnectionLost) as error:
+            # It exists all the same, where only its insertion failed.
+            for each in gdb.breakpoints():
+                if each.number < 0 and each.location == place:
+                    each.delete()
+            if isinstance(error, ConnectionLost):
+                raise
             raise CommandRefused(
                 f"No breakpoint can be set at {address:#010x}: {error}", command="break", reply=str(error)
             ) from error
         self._breakpoint.silent = True
-        self._address = address
 
     def _drop_breakpoint(self) -> None:
         if self._breakpoint is not None:

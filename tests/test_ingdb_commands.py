@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gdbflash.board import rspsession
+from gdbflash.board.rsplink import LinkClosed
 from tests.boards import GDBS, LOADER, LOADER_WITHOUT_READ, RunningBoard
 from tests.cbuild import build
 from tests.debuggee import FLASH, connected, running_program
@@ -247,12 +249,29 @@ def test_a_running_target_is_left_alone(sitting: Sitting) -> None:
     sitting.gdb.run("interrupt")
 
 
-def test_a_server_that_dies_is_named_and_gdb_stays_usable(sitting: Sitting) -> None:
+@pytest.mark.parametrize("kind", [b"X", b"vCont;c", b"m"], ids=["a write", "a run", "a read"])
+def test_a_server_that_dies_is_named_and_gdb_stays_usable(
+    sitting: Sitting, kind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at a register write: there GDB itself crashes when the connection goes (seen with 13.1 and 18.1)."""
     image = sitting.file("image.bin", random.Random(3).randbytes(200 * KIB))
-    sitting.board.server.link.drop_after = 300
+    left = [60 if kind == b"m" else 12]
+    answer = rspsession.Session.answer
+
+    def until_it_dies(session: rspsession.Session, packet: bytes) -> bytes | None:
+        # Reads are m or x packets, as GDB knows them.
+        if packet.startswith(kind) or (kind == b"m" and packet.startswith(b"x")):
+            left[0] -= 1
+            if left[0] == 0:
+                raise LinkClosed("killed")
+        return answer(session, packet)
+
+    monkeypatch.setattr(rspsession.Session, "answer", until_it_dies)
     shown = sitting.gdb.run(f"gdbflash write {image}@0x90000000")
+    assert left[0] <= 0, "the write was over before"
     assert "The connection to the GDB server was lost" in shown
     assert "Traceback" not in shown
     assert "not connected to a GDB server" in sitting.gdb.run("gdbflash status")
     sitting.gdb.run(f"target extended-remote {sitting.board.endpoint}")
     assert "bytes written and verified" in sitting.gdb.run(f"gdbflash write {image}@0x90000000 --before reset")
+    assert bytes(sitting.board.chip.memory[: 200 * KIB]) == image.read_bytes()
