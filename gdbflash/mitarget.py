@@ -378,12 +378,22 @@ class MiTarget:
                 if plain in REGISTERS:
                     self._numbers.setdefault(plain, number)
             self.read_registers(["pc", "sp", "lr", "xpsr"])
-            if self.profile.work_area:
-                self._work_area = parse_work_area(self.take(self.profile.work_area))
         except CommandRefused as error:
             raise PrepareError(
                 f"The {self.profile.title} shows no halted Cortex-M core: {error.message.rstrip('.?')}. "
                 "Is the board powered and the probe wired to it?",
+                server=self.profile.name,
+            ) from error
+        if self.profile.work_area:
+            self._ask_for_work_area()
+
+    def _ask_for_work_area(self) -> None:
+        try:
+            self._work_area = parse_work_area(self.take(self.profile.work_area))
+        except CommandRefused as error:
+            raise PrepareError(
+                f"The server does not answer as {self.profile.title} does: {error.data['reply']}. "
+                "Name the right one with --server, or leave it to auto.",
                 server=self.profile.name,
             ) from error
 

@@ -205,9 +205,11 @@ def qemu() -> Iterator[RunningServer]:
 def test_a_profile_that_is_not_the_servers_fails_with_its_words(gdb: str, qemu: RunningServer) -> None:
     with pytest.raises(PrepareError, match=r"unknown command: 'swd_scan'. Is the board powered"):
         connect(qemu.endpoint, gdb_path(gdb), profile=PROFILES["blackmagic"])
-    target = connect(qemu.endpoint, gdb_path(gdb), profile=PROFILES["openocd"])
+    with pytest.raises(PrepareError, match=r"answer as OpenOCD does: unknown command: 'format'. Name the"):
+        connect(qemu.endpoint, gdb_path(gdb), profile=PROFILES["openocd"])
+    target = connect(qemu.endpoint, gdb_path(gdb), profile=PROFILES["stlink"])
     try:
-        with pytest.raises(PrepareError, match=r"could not be reset .* OpenOCD: .*unknown command: 'reset'"):
+        with pytest.raises(PrepareError, match=r"could not be reset .* ST-LINK GDB server: .*unknown command: 'reset'"):
             target.reset_and_halt()
         with pytest.raises(CommandRefused, match="unknown command: 'nonsense'"):
             target.monitor("nonsense 1 2")
