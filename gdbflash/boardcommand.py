@@ -21,12 +21,19 @@ _DEFAULT_PORT = 3333
 
 @dataclass(frozen=True)
 class BoardOptions:
-    """What kind of board, and where it listens; port None is the personality's usual one, 0 a free one."""
+    """What kind of board, and where it listens; port None is the personality's usual one, 0 a free one.
+
+    Link and times are those of `board.tempo.Tempo`.
+    """
 
     port: int | None = None
     stlink_port: int | None = None
     image: Path | None = None
     personality: str = "board"
+    link_kib_s: float | None = None
+    link_latency_us: float = 0.0
+    data_sheet_times: bool = False
+    time_scale: float = 1.0
 
 
 def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
@@ -36,11 +43,11 @@ def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
     extra `board` is not installed.
     """
     try:
-        from .board.clock import Clock
         from .board.machine import Machine
         from .board.personality import PERSONALITIES
         from .board.rsp import RspServer
         from .board.stlinktcp import StlinkServer
+        from .board.tempo import Tempo
         from .board.w25q import W25Q
     except ModuleNotFoundError as error:
         raise SetupError(
@@ -51,20 +58,22 @@ def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
     if personality is None:
         raise InputError(f"There is no personality {options.personality!r}; choose one of {', '.join(PERSONALITIES)}.")
     port = PROFILES[personality.name].default_port or _DEFAULT_PORT if options.port is None else options.port
-    clock = Clock()
+    tempo = Tempo(options.link_kib_s, options.link_latency_us, options.data_sheet_times, options.time_scale)
+    clock = tempo.clock()
     with contextlib.ExitStack() as parts:
         try:
-            flash = W25Q(clock, path=options.image)
+            flash = W25Q(clock, path=options.image, timing=tempo.chip)
         except OSError as error:
             raise InputError(f"The flash file {options.image} cannot be used ({error.strerror}).") from error
         parts.callback(flash.close)
         machine = parts.enter_context(Machine(flash, clock=clock))
         places = []
         try:
-            gdb_face = parts.enter_context(RspServer(machine, port=port, personality=personality))
+            server = RspServer(machine, port=port, personality=personality, link=tempo.rsp_link())
+            gdb_face = parts.enter_context(server)
             places.append(f"GDB on 127.0.0.1:{gdb_face.port}")
             if options.stlink_port is not None:
-                stlink_face = parts.enter_context(StlinkServer(machine, options.stlink_port))
+                stlink_face = parts.enter_context(StlinkServer(machine, options.stlink_port, tempo.stlink_link()))
                 places.append(f"ST-LINK on 127.0.0.1:{stlink_face.port}")
         except OSError as error:
             raise SetupError(

@@ -57,6 +57,8 @@ BUG = 70
 
 click.rich_click.TEXT_MARKUP = "markdown"
 
+_ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gdbflash")
@@ -378,13 +380,17 @@ def doctor(settings: Settings, reach: Reach) -> Data:
 @click.option("--stlink-port", type=click.IntRange(0, 65535), help="Also be an ST-LINK for OpenOCD on this port.")
 @click.option("--image", type=click.Path(dir_okay=False, path_type=Path), help="Keep the flash chip's content in FILE.")
 @click.option("--personality", default="board", show_default=True, help="The GDB server to play.")
+@click.option("--link-kib-s", type=_ABOVE_ZERO, metavar="X", help="Let the link carry no more than X KiB a second.")
+@click.option("--link-latency-us", type=click.FloatRange(min=0), default=0, metavar="X", help="Delay of each packet.")
+@click.option("--data-sheet-times", is_flag=True, help="Let erasing and programming take what the data sheet says.")
+@click.option("--time-scale", type=_ABOVE_ZERO, default=1.0, metavar="X", help="Let all of this take X times as long.")
 @global_options
 @click.pass_obj
-def board(settings: Settings, port: int | None, stlink_port: int | None, image: Path | None, personality: str) -> None:
+def board(settings: Settings, /, **options: Any) -> None:
     """Run a virtual STM32H750 with a W25Q128 for GDB, until it is interrupted."""
     from .boardcommand import BoardOptions, run_board
 
-    run_board(BoardOptions(port, stlink_port, image, personality), settings.console.plain)
+    run_board(BoardOptions(**options), settings.console.plain)
 
 
 @commands.command()

@@ -20,6 +20,9 @@ class ManualClock:
     def now(self) -> float:
         return self.time
 
+    def rest(self, seconds: float) -> None:
+        """A clock that is moved by hand does not sleep."""
+
 
 class ByClock:
     """A flash that never takes or gives whole bytes, so that every clock is played."""

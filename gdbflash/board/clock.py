@@ -10,6 +10,10 @@ from __future__ import annotations
 import threading
 import time
 
+_WAKE_UP = 0.0003
+"""Seconds that a sleep may last too long."""
+_LONGEST_REST = 0.002
+
 
 class Clock:
     """Board time in seconds since power-on; safe to use from any thread."""
@@ -32,6 +36,15 @@ class Clock:
         if seconds > 0:
             with self._lock:
                 self._skipped += seconds
+
+    def rest(self, seconds: float) -> None:
+        """Let the host sleep while a model has nothing to do for so many board seconds.
+
+        Returns a little before they have passed, and in any case soon: whoever calls may be in the core's way.
+        """
+        spare = self.host_seconds(seconds) - _WAKE_UP
+        if spare > 0:
+            time.sleep(min(spare, _LONGEST_REST))
 
     def host_seconds(self, seconds: float) -> float:
         """Return how long the host has to wait for so many board seconds."""

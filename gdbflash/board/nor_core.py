@@ -35,6 +35,9 @@ class Clock(Protocol):
     def now(self) -> float:
         """Return seconds of board time; never goes back."""
 
+    def rest(self, seconds: float) -> None:
+        """Be told that nothing will happen for so many seconds; may let the host sleep."""
+
 
 @dataclass
 class Operation:
@@ -104,6 +107,9 @@ class NorCore:
         busy = hold or self.busy
         if operation is not None:
             operation.shown = True
+            if busy:
+                # Software that asks will ask again: the host has better things to do than to emulate its waiting.
+                self._clock.rest(operation.end - self._clock.now())
         if register == 1:
             return self._status[0] | (WEL if self._write_enabled else 0) | (BUSY if busy else 0)
         if register == 2:

@@ -114,7 +114,7 @@ _SIGNALS = {0x03: Signal.INTERRUPT, 0x2B: Signal.ACK, 0x2D: Signal.NAK}
 class LinkConditions:
     """How good the wire is, and what has passed over it; shared by a server's connections, changeable any time."""
 
-    latency_us: int = 0
+    latency_us: float = 0
     """Microseconds that every reply is late, as a USB probe's turnaround makes it."""
     kib_per_s: float | None = None
     """Rate of both directions together, as on one serial wire; None: as fast as it goes."""
