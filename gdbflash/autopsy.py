@@ -70,8 +70,9 @@ def place_in_words(seen: Evidence, address: int) -> str:
     name = seen.loader.symbol_at(address)
     if name:
         return f"{name} (0x{address:08X})"
-    if address in seen.layout.routine:
-        return f"our digest routine+0x{address - seen.layout.routine.address:x} (0x{address:08X})"
+    for routine, ours in ((seen.layout.entry, "our entry of calls"), (seen.layout.routine, "our digest routine")):
+        if address in routine:
+            return f"{ours}+0x{address - routine.address:x} (0x{address:08X})"
     return f"0x{address:08X}, which is not in this loader (it lies at {_extent(seen)})"
 
 
@@ -82,7 +83,7 @@ def _extent(seen: Evidence) -> str:
 
 def _is_ours(seen: Evidence, address: int) -> bool:
     segments = (Range(each.address, each.memory_size) for each in seen.loader.load_segments)
-    return any(address in each for each in (*segments, seen.layout.routine))
+    return any(address in each for each in (*segments, seen.layout.entry, seen.layout.routine))
 
 
 def likely_cause(seen: Evidence) -> Cause:

@@ -6,10 +6,12 @@ call did not return is said by `autopsy`.
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass
 
-from .errors import CallFailed
+from .entry import Entry, Results
+from .errors import CallFailed, CallNotMade
 from .layout import Layout
 from .target import Stop, StopReason, Target
 
@@ -50,40 +52,63 @@ class Unreturned:
     seconds: float
 
 
-def call_registers(call: Call, layout: Layout, *, irq: bool = False) -> dict[str, int]:
-    """Give the registers that a call starts with, in the order to write them.
+def call_registers(layout: Layout, *, irq: bool = False) -> dict[str, int]:
+    """Give the registers that the entry is entered with, in the order to write them; the others it sets by itself.
 
-    CONTROL goes first, since with SPSEL set `sp` would be PSP (AAPCS; ARMv7-M ARM, B1.4.4).
+    CONTROL goes first, since with SPSEL set `sp` would be PSP (AAPCS; ARMv7-M ARM, B1.4.4). PRIMASK is set before the
+    core goes, so that no interrupt comes first. Values that the core holds already cost no packet.
     """
-    values = {
+    return {
         "control": 0,
-        "psp": 0,
         "msp": layout.stack_top,
         "primask": 0 if irq else 1,
-        **{f"r{index}": 0 for index in range(13)},
-        "r9": layout.scratch.address,
         "sp": layout.stack_top,
-        "lr": layout.return_address | 1,
-        "pc": call.address,
+        "pc": Entry(layout.entry).address,
         "xpsr": XPSR_THUMB,
     }
-    for index, argument in enumerate(call.arguments):
-        values[f"r{index}"] = argument & 0xFFFFFFFF
-    return values
 
 
 def perform(target: Target, call: Call, layout: Layout, *, irq: bool = False) -> Returned | Unreturned:
-    """Run a call to its return, or to the end of its time; the target is halted afterwards. Raises ConnectionLost."""
+    """Run a call to its return, or to the end of its time; the target is halted afterwards.
+
+    Raises CallNotMade when the core was at the return address without having made this very call, ConnectionLost.
+    """
+    entry = Entry(layout.entry)
+    number = secrets.randbits(32) | 1
+    inputs = entry.inputs(
+        number,
+        call.address,
+        call.arguments,
+        stack_top=layout.stack_top,
+        scratch=layout.scratch.address,
+        return_address=layout.return_address,
+        masked=not irq,
+    )
+    target.write_memory(*inputs)
     known = target.capabilities.registers
-    registers = call_registers(call, layout, irq=irq)
-    target.write_registers({name: value for name, value in registers.items() if name in known})
+    target.write_registers({name: value for name, value in call_registers(layout, irq=irq).items() if name in known})
     begun = time.monotonic()
     stop = target.run_until(layout.return_address, call.timeout)
     seconds = time.monotonic() - begun
     if stop.reason is not StopReason.ARRIVED:
         return Unreturned(stop, seconds)
-    results = target.read_registers(("r0", "r1"))
-    return Returned(results["r0"], results["r1"], seconds)
+    results = entry.parse(target.read_memory(entry.results.address, entry.results.size))
+    if (results.entered, results.mode, results.returned) != (number, 0, number):
+        raise CallNotMade(
+            f"{call} was not made: the core {_shortfall(results, number)}. A register that was written did not reach "
+            "it: check the probe's cable and lower its speed.",
+            function=call.function,
+            arguments=list(call.arguments),
+        )
+    return Returned(results.r0, results.r1, seconds)
+
+
+def _shortfall(results: Results, number: int) -> str:
+    if results.entered != number:
+        return "came to the return address without it"
+    if results.returned != number:
+        return "came to the return address without returning from it"
+    return f"ran it with CONTROL | IPSR = {results.mode} instead of 0"
 
 
 def expect_success(call: Call, returned: Returned) -> None:

@@ -1,6 +1,6 @@
 """Digests of many pieces of memory, computed on the target in one call, and their host twin.
 
-What belongs here: what a digest is, the machine code that makes it (`digest-src/digest.S`, 2.4 instructions a byte in
+What belongs here: what a digest is, the machine code that makes it (`routines/digest.S`, 2.4 instructions a byte in
 Armv6-M code), what a call of it needs in RAM, and the same computation on the host. Nothing here touches a target.
 
 A digest is 96 bits over the little-endian words of a piece, its first and last one filled up with zeros:
@@ -40,8 +40,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .call import Call
-from .digest_code import CHECKSUM, CODE, DIGESTS
 from .ranges import Range
+from .routine_code import CHECKSUM, DIGEST_CODE, DIGESTS
 
 RESULT_SIZE = 12
 """Bytes of a digest: a, b, c."""
@@ -54,7 +54,7 @@ _DOWN, _UP = 19, 13
 _BATCH = 4 << 20
 """Bytes that the host digests at once; more costs memory and gains no time."""
 
-IMAGE_SIZE = len(CODE) + _KEY.size
+IMAGE_SIZE = len(DIGEST_CODE) + _KEY.size
 """Bytes of RAM that code and key take."""
 LEAST_ROOM = IMAGE_SIZE + 2 * _RUN.size + 16 * RESULT_SIZE
 """The least RAM for the routine: 16 sectors a call."""
@@ -184,7 +184,7 @@ class Routine:
             raise ValueError(f"{area} is no place for the digest routine")
         self.area = area
         self.key = key
-        self.image = CODE + bytes(key)
+        self.image = DIGEST_CODE + bytes(key)
         """What must lie at the beginning of area."""
         self._tables = Range(area.address + len(self.image), (area.size - len(self.image)) // 4 * 4)
 

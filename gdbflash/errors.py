@@ -15,6 +15,7 @@ What belongs here: every exception that leaves a module of this package, and not
     ├── TargetError           the target, the loader or a comparison failed
     │   ├── MemoryAccessError an address could not be read or written
     │   ├── CommandRefused    the debugger or server rejected one command
+    │   ├── CallNotMade       a call did not take place as it was set up
     │   ├── CallFailed        a loader function returned another code than 1
     │   ├── CallTimeout       a loader function did not return in time
     │   ├── CallStopped       a loader function stopped elsewhere than at its return address
@@ -124,6 +125,12 @@ class CommandRefused(TargetError):
     """The debugger or the server rejected one command; data: command, reply."""
 
     kind = "command-refused"
+
+
+class CallNotMade(TargetError):
+    """A call did not take place as it was set up; data: function, arguments."""
+
+    kind = "call-not-made"
 
 
 class CallFailed(TargetError):

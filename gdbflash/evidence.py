@@ -183,7 +183,7 @@ def _find_frame(looks: _Looks, pointer: int, returning: ExceptionReturn, bits: f
 def _with_code(looks: _Looks, seen: Evidence) -> Evidence:
     loader, place = seen.loader, seen.place
     mine = [Range(each.address, each.memory_size) for each in loader.load_segments]
-    if not any(place in each for each in (*mine, seen.layout.routine)):
+    if not any(place in each for each in (*mine, seen.layout.entry, seen.layout.routine)):
         return seen  # what lies elsewhere is not ours to read: a peripheral's register may change by it
     code = looks.memory("The code", place, 4)
     near = [each.address for each in loader.symbols if each.address <= place < each.address + _NEAR]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from . import entry
 from .errors import PlanError
 from .ranges import Range, without
 
@@ -33,12 +34,13 @@ class Layout:
     """Who owns which part of the RAM while a loader is in it.
 
     From low to high: the word for the return address, the loader's segments (which may lie anywhere), then in the
-    largest free stretch the digest routine, scratch, stack (growing down to its canary) and buffers, each followed by
-    a guard word.
+    largest free stretch the entry of calls, the digest routine, scratch, stack (growing down to its canary) and
+    buffers, each followed by a guard word.
     """
 
     ram: Range
     return_address: int
+    entry: Range
     routine: Range
     scratch: Range
     stack: Range
@@ -57,8 +59,8 @@ class Layout:
     @property
     def used(self) -> tuple[Range, ...]:
         """What is overwritten, the loader's segments excepted."""
-        parts = (Range(self.return_address, WORD), self.routine, self.scratch, self.stack, *self.buffers)
-        return (*parts, Range(self.last_word, WORD))
+        ours = (self.entry, self.routine, self.scratch, self.stack, *self.buffers)
+        return (Range(self.return_address, WORD), *ours, Range(self.last_word, WORD))
 
 
 def plan_layout(loader: ExternalLoader, ram: Range, *, buffers: int = 1, largest_buffer: int | None = None) -> Layout:
@@ -86,8 +88,8 @@ def plan_layout(loader: ExternalLoader, ram: Range, *, buffers: int = 1, largest
     room = without((Range(loader.return_address, ram.end - loader.return_address),), taken)
     free = max(room, key=lambda each: each.size, default=Range(ram.end, 0))
     start, end = -(-free.address // 8) * 8, free.end // 8 * 8
-    routine = Range(start, ROUTINE if end - start >= 4 * LARGE_STACK else LEAST_ROUTINE)
-    fixed = routine.size + SCRATCH_SIZE + buffers * 8
+    routine = Range(start + entry.SIZE, ROUTINE if end - start >= 4 * LARGE_STACK else LEAST_ROUTINE)
+    fixed = entry.SIZE + routine.size + SCRATCH_SIZE + buffers * 8
     total = end - start - fixed
     stack_size = LARGE_STACK if total >= 4 * LARGE_STACK else max(LEAST_STACK, total // 4 // 8 * 8)
     size = (total - stack_size) // buffers // 8 * 8
@@ -107,6 +109,7 @@ def plan_layout(loader: ExternalLoader, ram: Range, *, buffers: int = 1, largest
     return Layout(
         ram=ram,
         return_address=loader.return_address,
+        entry=Range(start, entry.SIZE),
         routine=routine,
         scratch=scratch,
         stack=stack,

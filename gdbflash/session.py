@@ -20,6 +20,7 @@ from .loader import ExternalLoader
 from .options import CallOptions
 from .plan import Content, EraseStep, need
 from .ranges import Range
+from .routine_code import ENTRY_CODE
 from .target import Target
 from .workarea import watched
 
@@ -109,7 +110,7 @@ def _is_memory(target: Target, address: int) -> bool:
 
 
 def initial_memory(loader: ExternalLoader, layout: Layout, routine: Routine) -> Content:
-    """Give what RAM holds before the first call: segments, zeroed NOBITS, our routine, paint on stack and guards.
+    """Give what RAM holds before the first call: segments, zeroed NOBITS, our routines, paint on stack and guards.
 
     NOBITS come last and win over a segment that they overlap, as in two real loaders.
     """
@@ -118,6 +119,7 @@ def initial_memory(loader: ExternalLoader, layout: Layout, routine: Routine) -> 
     paint = [layout.stack, *(Range(buffer.end, WORD) for buffer in layout.buffers)]
     ours = [
         (layout.return_address, memoryview(_BKPT)),
+        (layout.entry.address, memoryview(ENTRY_CODE)),
         (layout.routine.address, memoryview(routine.image)),
         (layout.scratch.address, memoryview(bytes(layout.scratch.size))),
         *((each.address, memoryview(PAINT * (each.size // WORD))) for each in paint),
@@ -169,7 +171,11 @@ class LoadedLoader:
                     expected=expected[offset],
                     actual=actual[offset],
                 )
-        constant = (*self.loader.code, Range(self.layout.routine.address, len(self.routine.image)))
+        ours = (
+            Range(self.layout.entry.address, len(ENTRY_CODE)),
+            Range(self.layout.routine.address, len(self.routine.image)),
+        )
+        constant = (*self.loader.code, *ours)
         watch = watched(self.target.capabilities.work_area, constant)
         self._watched = (watch, memory.read(watch)) if watch else None
         self._operation = None

@@ -26,12 +26,13 @@ from rich.table import Table
 
 from gdbflash.board.machine import Machine
 from gdbflash.board.stlinktcp import StlinkServer
-from gdbflash.call import Call, Returned, call_registers
+from gdbflash.call import Call, Returned
 from gdbflash.endpoint import parse_endpoint
 from gdbflash.events import Event, Finished
 from gdbflash.flasher import Flasher
 from gdbflash.gdbs import find_gdb
 from gdbflash.image import Block
+from gdbflash.layout import Layout
 from gdbflash.loader import load_loader
 from gdbflash.miconnect import connect
 from gdbflash.mitarget import MiTarget
@@ -115,6 +116,13 @@ class RawRsp:
 NUMBERS = {**{f"r{index}": index for index in range(13)}, "sp": 13, "lr": 14, "pc": 15, "xpsr": 25}
 
 
+def raw_registers(call: Call, layout: Layout) -> dict[str, int]:
+    """Give all registers of a call that is entered directly, as the least that a client can do."""
+    arguments = {f"r{index}": value for index, value in enumerate(call.arguments)}
+    places = {"r9": layout.scratch.address, "sp": layout.stack_top, "lr": layout.return_address | 1, "pc": call.address}
+    return {**dict.fromkeys(NUMBERS, 0), **arguments, **places, "xpsr": 0x01000000}
+
+
 def raw_call(rsp: RawRsp, registers: dict[str, int], changed: tuple[str, ...]) -> None:
     """Write the registers that a call changes, run to the breakpoint, and read r0 and r1."""
     for name in changed:
@@ -148,7 +156,7 @@ def measure_calls(figures: Figures, gdb: Path) -> None:
             through_mi = median(lambda: loaded.call(call), CALLS)
             packets = (board.server.packets.total() - before) / CALLS
         rsp = RawRsp(board.server.port)
-        registers = call_registers(call, layout)
+        registers = raw_registers(call, layout)
         rsp.ask(f"Z0,{layout.return_address:x},2")
         changed = ("r0", "r1", "r2", "r3", "r12", "lr", "pc")
         for name, number in NUMBERS.items():

@@ -132,12 +132,12 @@ def test_keys_differ_and_have_odd_factors() -> None:
 
 
 def test_the_shipped_code_is_what_the_source_assembles_to(tmp_path: Path) -> None:
-    made = tmp_path / "digest_code.py"
+    made = tmp_path / "routine_code.py"
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "build-digest"), str(made)], capture_output=True, text=True
+        [sys.executable, str(ROOT / "scripts" / "build-routines"), str(made)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert made.read_text() == (ROOT / "gdbflash" / "digest_code.py").read_text(), "run scripts/build-digest"
+    assert made.read_text() == (ROOT / "gdbflash" / "routine_code.py").read_text(), "run scripts/build-routines"
 
 
 # Calls

@@ -249,6 +249,31 @@ def test_a_probe_that_fails_never_passes_for_success(
     assert failed >= 4
 
 
+@pytest.mark.parametrize("kind", ["write", "read"])
+def test_one_command_that_fails_never_passes_for_success(
+    bench: Bench, tmp_path: Path, pytestconfig: pytest.Config, kind: str
+) -> None:
+    """A single lost register access is told by OpenOCD in its log only: the call's own account must tell it."""
+    job = ShortJob(bench, kind, tmp_path)
+    bench.reach = bench.tcl
+    bench.stlink.link.commands = 0
+    assert job.run()[0] == 0
+    total = bench.stlink.link.commands
+    step = 1 if pytestconfig.getoption("--full") else 23  # prime: no phase of the job's own rhythm
+    for commands in range(0, total, step):
+        link = bench.stlink.link
+        link.failure, link.fail_count, link.fail_after = LinkFailure.TARGET, 1, commands
+        code, events, shown = job.run()
+        link.fail_after = link.fail_count = None
+        assert job.done() or code in (1, 3), f"wrong bytes passed after {commands} commands: {shown}"
+        if code:
+            assert error_of(events)["message"]
+        wait_until_examined(bench)
+    code, _, shown = job.run()
+    assert code == 0, shown
+    assert job.done()
+
+
 def error_of(events: list[dict[str, object]]) -> dict[str, object]:
     error = events[-1]["error"]
     assert isinstance(error, dict)

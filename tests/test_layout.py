@@ -21,25 +21,26 @@ def test_h750_layout_whole() -> None:
     assert layout == Layout(
         ram=AXI,
         return_address=0x24000000,
-        routine=Range(0x24001208, 4096),
-        scratch=Range(0x24002208, 256),
-        stack=Range(0x24002308, 16 * KIB),
-        buffers=(Range(0x24006308, 0x79C00),),
+        entry=Range(0x24001208, 160),
+        routine=Range(0x240012A8, 4096),
+        scratch=Range(0x240022A8, 256),
+        stack=Range(0x240023A8, 16 * KIB),
+        buffers=(Range(0x240063A8, 0x79C00),),
     )
-    assert layout.stack_top == 0x24006308
-    assert layout.last_word == 0x2407FF08
+    assert layout.stack_top == 0x240063A8
+    assert layout.last_word == 0x2407FFA8
 
 
 def test_two_buffers_are_equal_and_each_has_its_guard_word() -> None:
     first, second = plan_layout(make_loader(), AXI, buffers=2).buffers
-    assert first == Range(0x24006308, 0x3CE00)
+    assert first == Range(0x240063A8, 0x3CE00)
     assert second == Range(first.end + 8, 0x3CE00)
 
 
 def test_storage_info_at_the_top_of_ram_is_left_alone() -> None:
     loader = make_loader(segments=((0x24000004, 0x1000, 0x1000), (0x2407FF00, 200, 200)))
     layout = plan_layout(loader, AXI)
-    assert layout.routine.address == 0x24001008
+    assert layout.entry.address == 0x24001008
     assert layout.buffers[0].end + 4 <= 0x2407FF00
 
 
@@ -48,7 +49,7 @@ def test_a_small_ram_keeps_the_least_stack() -> None:
     layout = plan_layout(loader, Range(0x20000000, 8 * KIB))
     assert layout.routine.size == 1024
     assert layout.stack.size == 1024
-    assert layout.buffers[0].size == 2816
+    assert layout.buffers[0].size == 2560
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,12 @@ import pytest
 from gdbflash.board.machine import Machine
 from gdbflash.board.stlinktcp import StlinkServer
 from gdbflash.endpoint import Endpoint
+from gdbflash.entry import Entry
 from gdbflash.errors import TargetError
 from gdbflash.events import Advanced, Event, Noted
 from gdbflash.flasher import Flasher
 from gdbflash.image import Block
+from gdbflash.layout import plan_layout
 from gdbflash.loader import load_loader
 from gdbflash.miconnect import connect
 from gdbflash.mitarget import MiTarget
@@ -152,12 +154,13 @@ def test_what_was_read_while_code_ran_is_read_again(bench: Bench, monkeypatch: p
     data = random.Random(22).randbytes(8 * KIB)
     bench.machine.flash.memory[: len(data)] = data
     loader = load_loader(LOADER)
-    read_at, calls = loader.functions["Read"], 0
+    table = Entry(plan_layout(loader, RAM).entry).table
+    read_at, calls = (loader.functions["Read"] | 1).to_bytes(4, "little"), 0
     original = bench.target.run_until
 
     def run_until(address: int, timeout: float) -> Stop:
         nonlocal calls
-        reads = bench.target.read_registers(["pc"])["pc"] == read_at
+        reads = read_at in bench.machine.read_memory(table.address, table.size)
         stop = original(address, timeout)
         if reads:
             calls += 1
@@ -205,5 +208,6 @@ def test_a_loader_outside_the_work_area_is_not_looked_at(tmp_path: Path) -> None
                 loaded.read(Range(FLASH, 100))
         target.close()
     buffer = loaded.layout.buffers[0].address
+    results = Entry(loaded.layout.entry).results
     guards = [(loaded.layout.stack.address, 4), (loaded.layout.buffers[0].end, 4)]
-    assert reads == [(buffer, 100), (buffer, 100), *guards]
+    assert reads == [(results.address, results.size), (buffer, 100)] * 2 + guards

@@ -52,6 +52,8 @@ class StlinkLink:
     """Rate of the data of memory transfers; None is as fast as it goes."""
     fail_after: int | None = None
     """Number of commands that still succeed; the ones after them fail until it is set to None again."""
+    fail_count: int | None = None
+    """Number of commands that then fail, before all is well again; None is all of them."""
     failure: LinkFailure = LinkFailure.TARGET
     commands: int = 0
     """Commands carried so far, failed ones included; set it to 0 to count anew."""
@@ -69,6 +71,10 @@ class StlinkLink:
         if self.fail_after > 0:
             self.fail_after -= 1
             return None
+        if self.fail_count is not None:
+            self.fail_count -= 1
+            if self.fail_count <= 0:
+                self.fail_after = self.fail_count = None
         return self.failure
 
 

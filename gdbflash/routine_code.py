@@ -1,11 +1,11 @@
-"""The digest routine's machine code, made by scripts/build-digest from digest-src/digest.S.
+"""The machine code of the routines that run on the target, made by scripts/build-routines from routines/*.S.
 
 What belongs here: bytes and offsets, nothing written by hand.
 """
 
 DIGESTS = 0x0
 CHECKSUM = 0x8
-CODE = bytes.fromhex(
+DIGEST_CODE = bytes.fromhex(
     "f0b51ca302e0c046f0b565a34446554638b401339846924607460e463c687d68002d21d0b968a94200d9294600912046"
     "5346002b0ed0fa6877a31b6850181360536008328242fad32046fa68d04701280bd1f868009964186d1a3246c0470646"
     "002ddfd11037d9e70120314638bca046aa46f0bdf4b58e46431808b466a766cf1327984202d0830700d067e0009b1b1a"
@@ -18,4 +18,11 @@ CODE = bytes.fromhex(
     "0130361963401c07a40e2c591b0963401c07a40e2c591b0963408842efd1db4313605660104670bd000000006410b71d"
     "c8206e3bac30d9269041dc76f4516b6b5861b24d3c7105502083b8ed44930ff0e8a3d6d68cb361cbb0c2649bd4d2d386"
     "78e20aa01cf2bdbd"
+)
+
+ENTER = 0x0
+ENTRY_CODE = bytes.fromhex(
+    "18a7002484f31488bff36f8f84f3098878688546b8688146f86880f31088eff31480eff305810843f8623868b86208a0"
+    "01308646a046a246a346a446386901b47869b969fa693b6a00250026002700bd04a21063516313689363536a002282f3"
+    "00881847"
 )

@@ -4,7 +4,7 @@
 // emulator of one has them at full speed.
 //
 // Position independent, runs from RAM, reads not one byte outside the pieces, uses 60 bytes of stack, keeps r4 to r11
-// (AAPCS). Built by scripts/build-digest into gdbflash/digest_code.py; gdbflash/digest.py is the other half.
+// (AAPCS). Built by scripts/build-routines into gdbflash/routine_code.py; gdbflash/digest.py is the other half.
 //
 //   int digests(const run *runs, result *results, function *read);
 //   int checksum(const run *runs, state *state, function *read);
