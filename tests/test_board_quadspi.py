@@ -325,11 +325,11 @@ def test_write_past_fsize_does_not_start(board: Board) -> None:
     assert board.get(SR) == TEF | FTF
 
 
-def test_second_bank_is_empty(board: Board) -> None:
+def test_the_chip_answers_on_the_second_bank_too(board: Board) -> None:
     board.put(CR, 1 << 7 | EN)
     board.put(DLR, 2)
     board.put(CCR, ccr(0x9F, READ, data=1))
-    assert [board.qspi.read(DR, 1) for _ in range(3)] == [0xFF] * 3
+    assert [board.qspi.read(DR, 1) for _ in range(3)] == [0xEF, 0x40, 0x18]
 
 
 def test_dual_flash_mode_is_refused(board: Board) -> None:

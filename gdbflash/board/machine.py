@@ -71,7 +71,7 @@ class Machine:
         hse_hz: int = 25_000_000,
         debugger: bool = True,
     ) -> None:
-        """flash: the chip on QUADSPI bank 1, by default a blank W25Q128 that ends with the board.
+        """flash: the chip on QUADSPI, by default a blank W25Q128 that ends with the board.
 
         firmware: content of the embedded flash, by default a program that sleeps. debugger: BKPT halts the core
         (else it is a fault, as without a probe).

@@ -1,8 +1,9 @@
 """The QUADSPI controller of the STM32H7, register by register (RM0433 revision 7, chapter 23).
 
 What belongs here: FIFO, flags and the functional modes. Transfers take no board time; BUSY stays set where software has
-something left to do. Not modelled: DMA requests (DMAEN is only stored), DDR timing (a DDR command runs as SDR), a chip
-on bank 2 (FSEL = 1 finds none), dual-flash mode (a command started with DFM = 1 sets TEF and does not run).
+something left to do. One chip answers on both banks (FSEL), since loaders for either are to run. Not modelled: DMA
+requests (DMAEN is only stored), DDR timing (a DDR command runs as SDR), dual-flash mode (a command started with DFM = 1
+sets TEF and does not run).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ READ_AHEAD = 2048
 
 
 class Quadspi:
-    """QUADSPI with flash on bank 1; implements bus.Peripheral.
+    """QUADSPI with a flash chip; implements bus.Peripheral.
 
     window_changed is called after each change of the attribute window, also from within accesses to registers and from
     Window.read. interrupt is called with the level of the interrupt line when it changes; flags that board time alone
@@ -74,7 +75,6 @@ class Quadspi:
         self._flags = 0  # TEF, TCF, SMF, TOF
         self._state = IDLE
         self._link.configure(self._format)
-        self._link.select_bank(0)
         self._fifo = b""
         self._words = memoryview(b"").cast("I")
         self._position = 0  # of the next byte to read
@@ -167,7 +167,6 @@ class Quadspi:
             self._abort()
         elif not value & reg.EN:
             self._stop()
-        self._link.select_bank(1 if self._control & reg.FSEL else 0)
         if self._format.mode != reg.POLLING:
             self._update_ready()
         self._update_window()

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from gdbflash.board.quadspi_registers import Format, decode
-from gdbflash.board.wires import Flash, NoFlash, Wires
+from gdbflash.board.wires import Flash, Wires
 
 PROBE_ADDRESS = 0x00A5C3F1
 """An address whose bytes all differ, so that a wrong address size cannot pass by chance."""
 
 
 class Link:
-    """The serial side of QUADSPI with flash on bank 1 and nothing on bank 2."""
+    """The serial side of QUADSPI: the one chip answers on either bank, as it does on any choice of pins."""
 
     def __init__(self, flash: Flash) -> None:
         self.memory = flash.memory
-        self._banks = (Wires(flash), Wires(NoFlash()))
-        self._wires = self._banks[0]
+        self._wires = Wires(flash)
         self._format = decode(0)
         self._first = True
         self._open = False
-
-    def select_bank(self, index: int) -> None:
-        """Use bank 0 or 1 (FSEL) from the next command on."""
-        self._wires = self._banks[index]
 
     def configure(self, command: Format) -> None:
         """Take a new command from CCR: its instruction is sent again, even with SIOO."""

@@ -46,34 +46,6 @@ class Flash(Protocol):
         """One clock with levels on IO3..IO0: return which lines the chip drives, and their levels."""
 
 
-class NoFlash:
-    """Pads without a chip on them."""
-
-    memory = memoryview(bytearray())
-
-    def plain_address(self, lines: int) -> int | None:  # noqa: ARG002
-        """Nobody drives."""
-        return None
-
-    def select(self) -> None:
-        """Nobody sees it."""
-
-    def deselect(self) -> None:
-        """Nobody sees it."""
-
-    def take(self, data: bytes, lines: int) -> int:  # noqa: ARG002
-        """Nobody listens."""
-        return len(data)
-
-    def give(self, count: int, lines: int) -> bytes:  # noqa: ARG002
-        """Nobody drives."""
-        return b""
-
-    def clock(self, levels: int) -> tuple[int, int]:  # noqa: ARG002
-        """Nobody drives."""
-        return 0, 0
-
-
 class Wires:
     """The controller's side: phases of a command in, what arrives out. lines is 1, 2 or 4 everywhere."""
 
