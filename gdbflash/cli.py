@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from . import __version__
-from .cliopts import ADDRESS, NUMBER, Reach, Settings, global_options, reach_options
+from .cliopts import ADDRESS, NUMBER, Commands, Reach, Settings, global_options, reach_options
 from .console import failure
 from .errors import (
     ConnectionLost,
@@ -60,7 +60,7 @@ click.rich_click.TEXT_MARKUP = "markdown"
 _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gdbflash")
 @global_options
 @click.pass_context
@@ -100,17 +100,16 @@ def flashing(settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ..
     from .flasher import Flasher
     from .reach import reached
 
-    console = settings.console
     interruption = Interruption()
     options = reach.run_options(loaders)
     with (
         interruption.installed(),
         reached(
-            reach.server, reach.connect, reach.launch, reach.gdb, settings.log, console.observe, reach.tcl
+            reach.server, reach.connect, reach.launch, reach.gdb, settings.log, settings.observe, reach.tcl
         ) as target,
     ):
         interruption.patient = True
-        with Flasher(target, options, console.observe, lambda: interruption.requested) as flasher:
+        with Flasher(target, options, settings.observe, lambda: interruption.requested) as flasher:
             yield flasher
 
 
@@ -183,7 +182,7 @@ def write(
     if verify == VerifyMode.LOADER.value:
         for job in jobs:
             need(job.loader, "Verify")
-    settings.console.observe(planned(jobs))
+    settings.observe(planned(jobs))
     if dry_run:
         return {"dry_run": True}
     with flashing(settings, reach, loaders) as flasher:
@@ -361,7 +360,7 @@ def doctor(settings: Settings, reach: Reach) -> Data:
         show(check)
     try:
         place = (reach.server, reach.connect, reach.launch, reach.gdb, settings.log)
-        with Interruption().installed(), reached(*place, settings.console.observe, reach.tcl) as target:
+        with Interruption().installed(), reached(*place, settings.observe, reach.tcl) as target:
             for check in check_target(target, loaders, reach.ram):
                 show(check)
     except (SetupError, ConnectionLost) as error:
@@ -394,38 +393,54 @@ def board(settings: Settings, /, **options: Any) -> None:
 
 
 @commands.command()
-def gdbinit() -> None:
+@global_options
+@click.pass_obj
+def gdbinit(settings: Settings) -> None:
     """Print the path to `source` inside GDB, alone on its line."""
-    Settings().console.plain(str(Path(__file__).with_name("gdbinit.gdb")))
+    settings.console.plain(str(Path(__file__).with_name("gdbinit.gdb")))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     # Usage errors come before all options are read, and programs want them as JSON all the same.
-    settings = Settings(as_json="--json" in words)
+    settings = Settings(as_json="--json" in words, words=words)
     begun = time.monotonic()
-    data: Data = {}
-    error: GdbflashError | None = None
-    code = 0
-    try:
-        outcome: Any = commands.main(args=words, prog_name="gdbflash", standalone_mode=False, obj=settings)
-        if isinstance(outcome, dict):
-            data = outcome
-        elif isinstance(outcome, int) or words[:1] == ["info"] or outcome is None:
-            return outcome or 0
-    except click.ClickException as usage:
-        error = InputError(usage.format_message())
-    except (KeyboardInterrupt, click.Abort):
-        error = Interrupted("Interrupted; the target was left as asked where it could be reached.")
-    except GdbflashError as failed:
-        error = failed
-    except Exception as bug:
-        error = GdbflashError(f"This is a bug of gdbflash, please report it: {type(bug).__name__}: {bug}")
-        traceback.print_exc(file=sys.stderr)
+    outcome, error = _run(settings)
+    code = outcome if isinstance(outcome, int) else 0
     if error is not None:
         code = next((number for kind, number in EXIT_CODES if isinstance(error, kind)), BUG)
-        data = {"error": failure(error)}
+        outcome = {"error": failure(error)}
         settings.console.error(error)
-    settings.console.result(ok=code == 0, exit_code=code, seconds=time.monotonic() - begun, data=data)
+    seconds = time.monotonic() - begun
+    settings.end(code, seconds, error)
+    if isinstance(outcome, dict):
+        settings.console.result(ok=code == 0, exit_code=code, seconds=seconds, data=outcome)
     return code
+
+
+def _run(settings: Settings) -> tuple[Any, GdbflashError | None]:
+    """Run a command; gives its data, or click's own exit code, or None, and what went wrong."""
+    try:
+        outcome = commands.main(args=[*settings.words], prog_name="gdbflash", standalone_mode=False, obj=settings)
+    except click.ClickException as usage:
+        return None, InputError(_usage(usage))
+    except (KeyboardInterrupt, click.Abort):
+        return None, Interrupted("Interrupted; the target was left as asked where it could be reached.")
+    except GdbflashError as failed:
+        return None, failed
+    except Exception as bug:
+        traceback.print_exc(file=sys.stderr)
+        if settings.log is not None:
+            settings.log("bug", traceback.format_exc())
+        return None, GdbflashError(f"This is a bug of gdbflash, please report it: {type(bug).__name__}: {bug}")
+    return outcome, None
+
+
+def _usage(error: click.ClickException) -> str:
+    """Say what is wrong with a command line, and where its help is."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if isinstance(error, click.NoSuchOption) and error.option_name[1:2].isdigit():
+        return f"{error.option_name} is no option, and no number here can be negative."
+    place = f" See {context.command_path} --help." if context is not None else ""
+    return f"{error.format_message()}{place}"

@@ -6,18 +6,21 @@ What belongs here: parameter types, option groups, and what was said with them. 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
 
+from . import __version__
 from .console import Console
-from .errors import InputError
+from .errors import GdbflashError, InputError
+from .events import Event, Noted
 from .loader import ExternalLoader, load_loader
 from .options import After, Before, CallOptions, RunOptions
 from .ranges import Range
+from .runlog import RunLog
 from .spec import parse_address, parse_number, parse_range
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -53,7 +56,10 @@ class Settings:
 
     verbosity: int = 0
     as_json: bool = False
-    log: Path | None = None
+    log_file: Path | None = None
+    words: Sequence[str] = ()
+    """The command line without the program's name."""
+    log: RunLog | None = field(default=None, repr=False)
     _console: Console | None = field(default=None, repr=False)
 
     @property
@@ -62,6 +68,40 @@ class Settings:
         if self._console is None:
             self._console = Console(as_json=self.as_json, verbosity=self.verbosity)
         return self._console
+
+    def begin(self) -> None:
+        """Begin the log where one is wanted; raises InputError, OutputError."""
+        if self.log_file is not None:
+            self.log = RunLog(self.log_file, __version__, self.words)
+
+    def end(self, exit_code: int, seconds: float, error: GdbflashError | None) -> None:
+        """End the log with what came of the run; one that could not be kept is worth a word."""
+        if self.log is None:
+            return
+        self.log.end(exit_code, seconds, error)
+        if self.log.failure:
+            self.console.observe(Noted("log-ended", f"{self.log_file} is not whole: {self.log.failure}."))
+
+    def observe(self, event: Event) -> None:
+        """Show an event, and log it."""
+        self.console.observe(event)
+        if self.log is not None:
+            self.log.observe(event)
+
+
+class LoggedCommand(click.RichCommand):
+    """A command whose log begins when all its options are read: not over a file that is named by mistake."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Begin the log and run the command."""
+        ctx.ensure_object(Settings).begin()
+        return super().invoke(ctx)
+
+
+class Commands(click.RichGroup):
+    """The commands together."""
+
+    command_class = LoggedCommand
 
 
 def _note(name: str, value_of: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -81,7 +121,7 @@ def global_options(command: Command) -> Command:
             is_flag=True,
             expose_value=False,
             callback=_note("verbosity", lambda _: 1),
-            help="Say more.",
+            help="Say also what is found and done on the way: each call, the RAM, the server.",
         ),
         click.option(
             "-q",
@@ -102,8 +142,8 @@ def global_options(command: Command) -> Command:
             "--log",
             type=click.Path(dir_okay=False, path_type=Path),
             expose_value=False,
-            callback=_note("log", Path),
-            help="Write the traffic with gdb, time-stamped, to FILE.",
+            callback=_note("log_file", Path),
+            help="Write all traffic with gdb and servers, time-stamped, to FILE: for bug reports.",
         ),
     ):
         command = option(command)

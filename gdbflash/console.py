@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .errors import GdbflashError, JsonValue
-from .events import Advanced, Event, Finished, Noted, Planned, Started, bytes_in_words
+from .events import Advanced, Detailed, Event, Finished, Noted, Planned, Started, bytes_in_words
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Console:
     """Show what happens on stdout and stderr.
 
-    verbosity: -1 errors only, 0 phases and results, 1 also plans and minor notes.
+    verbosity: -1 errors only, 0 plans, phases, notes and results, 1 also what was found and done on the way.
     """
 
     def __init__(self, *, as_json: bool = False, verbosity: int = 0) -> None:
@@ -39,6 +39,8 @@ class Console:
 
     def observe(self, event: Event) -> None:
         """Show one event."""
+        if isinstance(event, Detailed) and self.verbosity < 1:
+            return
         if self.as_json:
             self._emit(_as_object(event))
         if self.verbosity < 0:
@@ -53,6 +55,8 @@ class Console:
             self._end(event)
         elif isinstance(event, Noted):
             self.say(f"note: {event.message}", style="yellow")
+        elif isinstance(event, Detailed):
+            self.say(f"  {event.message}", style="dim")
         elif isinstance(event, Planned):
             self.say(event.summary)
 

@@ -56,7 +56,16 @@ class Noted:
     data: dict[str, JsonValue] = field(default_factory=dict)
 
 
-Event = Planned | Started | Advanced | Finished | Noted
+@dataclass(frozen=True)
+class Detailed:
+    """What was found or done on the way, for those who ask for more."""
+
+    code: str
+    message: str
+    data: dict[str, JsonValue] = field(default_factory=dict)
+
+
+Event = Planned | Started | Advanced | Finished | Noted | Detailed
 Observer = Callable[[Event], None]
 
 

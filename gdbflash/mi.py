@@ -21,7 +21,7 @@ import tempfile
 import textwrap
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Union
@@ -29,10 +29,9 @@ from typing import Union
 from pygdbmi.gdbmiparser import parse_response
 
 from .errors import CommandRefused, ConnectionLost, GdbflashError, GdbMissing, InputError
+from .runlog import Trace
 
 MiValue = Union[str, "list[MiValue]", "dict[str, MiValue]"]
-Trace = Callable[[str, str], None]
-"""Called with ">" or "<" and each line that goes to or comes from gdb."""
 
 ANSWER_TIMEOUT = 10.0
 """Seconds for one command: GDB itself gives a packet up after three times its remotetimeout."""
@@ -53,6 +52,8 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _TUPLE_OR_LIST = re.compile(r"\{(?:[\w.-]+=S(?:,[\w.-]+=S)*)?\}|\[(?:(?:[\w.-]+=)?S(?:,(?:[\w.-]+=)?S)*)?\]")
 _RECORD = re.compile(r"\d*[\^*=][\w-]+(?:,[\w.-]+=S)*\Z")
 _STREAM = re.compile(r'[~@&]"(?:[^"\\]|\\.)*"\Z')
+_PACKET = re.compile(r"\s*\[remote\] |(?:Sending packet|Packet received): |(?:Ack|Nak)$")
+"""How GDB begins what it says with `set debug remote 1`; the second and third form before GDB 11."""
 _DEEPEST = 32
 """Nesting of tuples and lists beyond which a record is not taken for one; GDB's own stay under 8."""
 
@@ -79,6 +80,8 @@ class Reply:
     console: str = ""
     log: str = ""
     target: str = ""
+    packets: str = ""
+    """What `set debug remote 1` made GDB tell of the packets meanwhile; no part of log."""
 
 
 def c_string(text: str) -> str:
@@ -157,6 +160,8 @@ class MiClient:
         try:
             for setting in ("confirm off", "pagination off", "width 0", "history save off"):
                 self.command(f"-gdb-set {setting}", timeout=START_TIMEOUT)
+            self.version = (self.command("-gdb-version").console.splitlines() or ["a GDB without a version"])[0]
+            """What gdb calls itself."""
         except GdbflashError as error:
             said = self.last_words
             self.kill()
@@ -209,7 +214,7 @@ class MiClient:
             self._settle()
         token = next(self._tokens)
         self._said.clear()
-        streams: dict[str, list[str]] = {"console": [], "log": [], "target": []}
+        streams: dict[str, list[str]] = {"console": [], "log": [], "target": [], "packets": []}
         self._outstanding = token
         self._send(f"{token}{text}")
         for record in self._records(timeout):
@@ -316,6 +321,8 @@ class MiClient:
         if self._trace:
             self._trace("<", line)
         record = parse_record(line)
+        if record.kind == "log" and _PACKET.match(record.text):
+            return Record("packets", text=record.text)
         if record.kind == "notify":
             self._events.append(record)
             self._lost |= record.name == "thread-group-exited"

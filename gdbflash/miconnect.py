@@ -11,9 +11,10 @@ from pathlib import Path
 
 from .endpoint import Endpoint, check_device
 from .errors import CommandRefused, ConnectionLost, GdbflashError, GdbMissing, ServerMissing
-from .mi import MiClient, Trace
+from .mi import MiClient
 from .mitarget import MiTarget
 from .profiles import ServerProfile, detect
+from .runlog import Trace
 
 CONNECT_TIMEOUT = 7.0
 """Seconds until a server must have answered GDB's first packets: no one waits longer than ten for a sentence."""
@@ -34,9 +35,16 @@ _SETTINGS = (
 
 
 def connect(
-    endpoint: Endpoint, gdb: Path, *, profile: ServerProfile | None = None, trace: Trace | None = None
+    endpoint: Endpoint,
+    gdb: Path,
+    *,
+    profile: ServerProfile | None = None,
+    trace: Trace | None = None,
+    packets: bool = False,
 ) -> MiTarget:
     """Start gdb, connect it to the server and learn what it is; profile None: tell it by asking.
+
+    packets: have GDB tell the trace each packet, too, for as long as the connection lasts.
 
     Raises GdbMissing, ServerMissing, or PrepareError when no core can be seen there.
     """
@@ -45,6 +53,8 @@ def connect(
     try:
         _prepare(client, gdb)
         supported = _select(client, endpoint, profile)
+        if not packets:
+            client.command("-gdb-set debug remote 0")
         target = MiTarget(client, profile or detect(_Asking(client, supported)), supported)
         target.look_at_core()
     except ConnectionLost as error:
@@ -97,9 +107,8 @@ def _select(client: MiClient, endpoint: Endpoint, profile: ServerProfile | None)
             reply = client.command(f"-target-select extended-remote {endpoint}", timeout=CONNECT_TIMEOUT)
         else:
             raise _server_missing(endpoint, error, profile) from error
-    client.command("-gdb-set debug remote 0")
     client.command("-gdb-set remotetimeout 5")
-    answer = re.search(r"Sending packet: \$qSupported.*?Packet received: ([^\n]*)", reply.log, re.DOTALL)
+    answer = re.search(r"Sending packet: \$qSupported.*?Packet received: ([^\n]*)", reply.packets, re.DOTALL)
     return answer.group(1) if answer else ""
 
 

@@ -17,6 +17,7 @@ from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessE
 from .mi import MiClient, MiValue, Record
 from .mimemory import MiMemory
 from .profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
+from .runlog import Trace
 from .target import Capabilities, Instruction, Stop, StopReason
 
 RESET_TIMEOUT = 20.0
@@ -61,9 +62,14 @@ class MiTarget:
             work_area=self._work_area,
         )
 
-    def use_tcl(self, host: str, port: int) -> None:
+    def use_tcl(self, host: str, port: int, trace: Trace | None = None) -> None:
         """Use OpenOCD's Tcl port from now on; raises ServerMissing unless it is the same OpenOCD's."""
-        self._tcl = tcl.find(host, port, lambda command: self.take(f"monitor {command}"))
+        self._tcl = tcl.find(host, port, lambda command: self.take(f"monitor {command}"), trace)
+
+    @property
+    def gdb_version(self) -> str:
+        """What gdb calls itself."""
+        return self._client.version
 
     @property
     def gdb_pid(self) -> int:

@@ -9,17 +9,15 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
 
 from .endpoint import Endpoint, listening_ports, parse_endpoint
-from .errors import OutputError, ServerMissing
-from .events import Finished, Noted, Observer, Started
+from .errors import ServerMissing
+from .events import Detailed, Finished, Noted, Observer, Started
 from .gdbs import find_gdb
-from .mi import Trace
 from .miconnect import connect as connect_gdb
 from .mitarget import MiTarget
 from .profiles import CANDIDATE_PORTS, ServerProfile, choose_port, profile_named
+from .runlog import RunLog
 from .servers import launched
 
 
@@ -32,16 +30,16 @@ class Place:
 
 
 @contextlib.contextmanager
-def place(server: str, connect: str | None, launch: str | None) -> Iterator[Place]:
+def place(
+    server: str, connect: str | None, launch: str | None, observe: Observer, log: RunLog | None = None
+) -> Iterator[Place]:
     """Find the server, started for this run where so asked; raises InputError, ServerMissing."""
     profile = None if server == "auto" else profile_named(server)
-    if profile is not None and (launch is not None or (profile.name == "board" and connect is None)):
-        with launched(profile, launch or "") as running:
-            yield Place(profile, parse_endpoint(connect or running.endpoint))
-        return
-    if launch is not None:
-        profile = profile_named("openocd")
-        with launched(profile, launch) as running:
+    ours = profile is not None and profile.name == "board" and connect is None
+    if launch is not None or ours:
+        profile = profile or profile_named("openocd")
+        with launched(profile, launch or "", trace=log.of(profile.name) if log else None) as running:
+            observe(Detailed("launched", f"Process {running.process} is {running.command}", {"pid": running.process}))
             yield Place(profile, parse_endpoint(connect or running.endpoint))
         return
     if connect is not None:
@@ -52,60 +50,47 @@ def place(server: str, connect: str | None, launch: str | None) -> Iterator[Plac
 
 
 @contextlib.contextmanager
-def traffic_log(path: Path | None) -> Iterator[Trace | None]:
-    """Open the file that gets gdb's traffic, time-stamped; raises OutputError."""
-    if path is None:
-        yield None
-        return
-    begun = time.monotonic()
-    try:
-        file: TextIO = path.open("w", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OutputError(f"The log {path} cannot be written ({error.strerror}).", path=str(path)) from error
-    with file:
-
-        def write(direction: str, line: str) -> None:
-            file.write(f"{time.monotonic() - begun:10.4f} {direction} {line}\n")
-            file.flush()
-
-        yield write
-
-
-@contextlib.contextmanager
 def reached(
     server: str,
     connect: str | None,
     launch: str | None,
     gdb: str | None,
-    log: Path | None,
+    log: RunLog | None,
     observe: Observer,
     tcl: int | None = None,
 ) -> Iterator[MiTarget]:
-    """Connect to a target while the body runs.
+    """Connect to a target while the body runs; log gets the traffic with gdb and servers.
 
-    Raises InputError, GdbMissing, ServerMissing, PrepareError, ConnectionLost, OutputError.
+    Raises InputError, GdbMissing, ServerMissing, PrepareError, ConnectionLost.
     """
     program = find_gdb(gdb)
-    with traffic_log(log) as trace, place(server, connect, launch) as found:
+    with place(server, connect, launch, observe, log) as found:
         begun = time.monotonic()
         observe(Started("connect", label=f"{found.profile.name if found.profile else 'server'} at {found.endpoint}"))
-        target = connect_gdb(found.endpoint, program, profile=found.profile, trace=trace)
+        trace = log.of("gdb") if log else None
+        target = connect_gdb(found.endpoint, program, profile=found.profile, trace=trace, packets=log is not None)
         try:
-            _use_tcl(target, found.endpoint, tcl, observe)
+            observe(Detailed("gdb", f"gdb is {program}: {target.gdb_version}", {"gdb": str(program)}))
+            told = "as named" if found.profile else "told by its answers"
+            observe(Detailed("server", f"The server is {target.profile.title}, {told}; it supports {target.supported}"))
+            _use_tcl(target, found.endpoint, tcl, observe, log)
             observe(Finished("connect", time.monotonic() - begun))
             yield target
         finally:
             target.close()
 
 
-def _use_tcl(target: MiTarget, endpoint: Endpoint, port: int | None, observe: Observer) -> None:
+def _use_tcl(
+    target: MiTarget, endpoint: Endpoint, port: int | None, observe: Observer, log: RunLog | None = None
+) -> None:
     """Use the server's Tcl port where it has one; a port that was named and is not the right one is worth a word."""
     usual = target.profile.tcl_port
     try:
         if usual and endpoint.host:
-            target.use_tcl(endpoint.host, port or usual)
+            target.use_tcl(endpoint.host, port or usual, log.of("tcl") if log else None)
+            observe(Detailed("tcl", f"Its Tcl port {port or usual} is used to see at once when a call ends."))
         elif port:
             observe(Noted("tcl-unused", f"--tcl is for OpenOCD; the {target.profile.title} has no Tcl port."))
     except ServerMissing as error:
-        if port:
-            observe(Noted("tcl-unused", f"{error.message} Without it each call takes up to 0.1 s longer."))
+        kind = Noted if port else Detailed
+        observe(kind("tcl-unused", f"{error.message} Without it each call takes up to 0.1 s longer."))

@@ -24,6 +24,7 @@ import pexpect
 from .endpoint import listening_ports
 from .errors import ConnectionLost, InputError, JsonValue, ServerMissing
 from .profiles import Launch, ServerProfile
+from .runlog import Trace
 
 READY_SECONDS = 20.0
 """Time for a server to start listening: probes that update their own firmware state take several seconds."""
@@ -43,11 +44,15 @@ class Launched:
 
     endpoint: str
     process: int
+    command: str
+    """Its command line, quoted for a shell."""
 
 
 @contextlib.contextmanager
-def launched(profile: ServerProfile, arguments: str, *, ready_seconds: float = READY_SECONDS) -> Iterator[Launched]:
-    """Run a server with a shell-like string of arguments while the body runs.
+def launched(
+    profile: ServerProfile, arguments: str, *, ready_seconds: float = READY_SECONDS, trace: Trace | None = None
+) -> Iterator[Launched]:
+    """Run a server with a shell-like string of arguments while the body runs; trace gets all that it says.
 
     Raises InputError when the arguments cannot be split, name no port where they must, or the profile has no program;
     ServerMissing when the program is missing, its port is taken, or it ends or does not listen within ready_seconds.
@@ -74,14 +79,16 @@ def launched(profile: ServerProfile, arguments: str, *, ready_seconds: float = R
         raise ServerMissing(
             f"{program} could not be started ({error}). Is it for this machine?", program=program
         ) from error
-    with _closed(child), _Output(child.child_fd) as output, _stopped(child):
+    command = shlex.join([program, *words])
+    if trace is not None:
+        trace(">", command)
+    with _closed(child), _Output(child.child_fd, trace) as output, _stopped(child):
         try:
             port = _wait_ready(profile, launch, child, output, port, ready_seconds)
         except ServerMissing as error:
-            command = shlex.join([program, *words])
             raise ServerMissing(f"{error.message} Try its command line by itself: {command}", **error.data) from None
         try:
-            yield Launched(f"127.0.0.1:{port}", child.pid)
+            yield Launched(f"127.0.0.1:{port}", child.pid, command)
         except (ConnectionLost, ServerMissing) as error:
             if not _ends(child, 1.0):
                 raise
@@ -93,9 +100,11 @@ def launched(profile: ServerProfile, arguments: str, *, ready_seconds: float = R
 class _Output:
     """What a server prints, read all the time, so that it never blocks on a full terminal."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, trace: Trace | None = None) -> None:
         self._descriptor = descriptor
+        self._trace = trace
         self._bytes = b""
+        self._line = b""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
 
@@ -106,6 +115,7 @@ class _Output:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()  # before the descriptor is closed, and its number somebody else's
+        self._tell(b"\n" if self._line else b"")
 
     def _read(self) -> None:
         poll = select.poll()
@@ -117,6 +127,14 @@ class _Output:
                 except OSError:  # EIO: nobody has the other side open any more (Linux, pty(7))
                     return
                 self._bytes = (self._bytes + piece)[-_KEPT_BYTES:]
+                self._tell(piece)
+
+    def _tell(self, piece: bytes) -> None:
+        """Pass lines on as they become whole."""
+        if self._trace is not None:
+            *lines, self._line = (self._line[-_KEPT_BYTES:] + piece).split(b"\n")
+            for line in lines:
+                self._trace("<", line.decode("utf-8", "replace").rstrip("\r"))
 
     @property
     def text(self) -> str:

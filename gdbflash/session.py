@@ -14,7 +14,7 @@ from .call import SUCCESS, Call, Returned, Unreturned, expect_success, perform
 from .devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ram_around
 from .digest import Key, Routine
 from .errors import CallFailed, ConnectionLost, PlanError, PrepareError, TargetError
-from .events import Noted, Observer
+from .events import Detailed, Noted, Observer
 from .layout import PAINT, WORD, Layout, plan_layout, stack_used
 from .loader import ExternalLoader
 from .options import CallOptions
@@ -235,6 +235,19 @@ class LoadedLoader:
             raise autopsy.lost(scaled, error) from error
         if isinstance(outcome, Unreturned):
             raise autopsy.explain(evidence.gather(self.target, scaled, outcome, self.layout, self.loader))
+        self._observe(
+            Detailed(
+                "call",
+                f"{scaled} returned 0x{outcome.r0:X} in {outcome.seconds * 1000:.1f} ms.",
+                {
+                    "function": scaled.function,
+                    "arguments": list(scaled.arguments),
+                    "r0": outcome.r0,
+                    "r1": outcome.r1,
+                    "call_seconds": round(outcome.seconds, 6),
+                },
+            )
+        )
         return outcome
 
     def _fill(self, data: bytes, place: int | None) -> None:
@@ -332,6 +345,25 @@ class LoadedLoader:
                 )
 
 
+def _placed(device: DeviceIdentity, layout: Layout) -> Detailed:
+    known = DEVICES.get(device.device_id or 0)
+    name = (
+        f"{known.name} (DEV_ID 0x{device.device_id:03X}, unique ID {device.unit or 'unknown'})" if known else "unknown"
+    )
+    return Detailed(
+        "placed",
+        f"The device is {name}; in its RAM {layout.ram} calls return to 0x{layout.return_address:08X}, the stack is "
+        f"{layout.stack}, the buffer {layout.buffers[0]}.",
+        {
+            "device_id": device.device_id,
+            "unit": device.unit,
+            "ram": [layout.ram.address, layout.ram.size],
+            "stack": [layout.stack.address, layout.stack.size],
+            "buffer": [layout.buffers[0].address, layout.buffers[0].size],
+        },
+    )
+
+
 def reading_time(size: int) -> float:
     """Give the base time-out in seconds of a call that reads size bytes."""
     return 5 + size / 65536
@@ -347,6 +379,7 @@ def load(
     try:
         device = identify(target, loader.link_address)
         layout = choose_layout(target, loader, device, options, save)
+        observe(_placed(device, layout))
         return LoadedLoader(target, loader, layout, device, options, observe)
     except TargetError as error:
         raise PrepareError(

@@ -15,6 +15,7 @@ import socket
 from collections.abc import Callable
 
 from .errors import CommandRefused, ConnectionLost, MemoryAccessError, ServerMissing
+from .runlog import Trace
 
 _END = b"\x1a"
 """Ends every command and every reply."""
@@ -32,9 +33,10 @@ LONGEST_REPLY = 1 << 20
 class TclPort:
     """A connection to a Tcl port; not for use by two threads at once."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, trace: Trace | None = None) -> None:
         """Connect; host as in `Endpoint`, an IPv6 address in brackets. Raises ServerMissing."""
         self.place = f"{host}:{port}"
+        self._trace = trace
         try:
             self._socket = socket.create_connection((host.strip("[]"), port), CONNECT_TIMEOUT)
         except OSError as error:
@@ -75,6 +77,8 @@ class TclPort:
             self._socket.close()
 
     def _exchange(self, command: str, timeout: float) -> str:
+        if self._trace:
+            self._trace(">", command)
         try:
             self._socket.settimeout(timeout)
             self._socket.sendall(command.encode() + _END)
@@ -86,7 +90,10 @@ class TclPort:
                     raise self._lost("it hung up" if not chunk else "its answer has no end")
         except OSError as error:
             raise self._lost(str(error)) from error
-        return reply[:-1].decode("utf-8", "replace")
+        said = reply[:-1].decode("utf-8", "replace")
+        if self._trace:
+            self._trace("<", said)
+        return said
 
     def _lost(self, why: str) -> ConnectionLost:
         self.close()
@@ -138,13 +145,13 @@ def poll_pause(passed: float) -> float:
     return min(max(FIRST_POLL, passed / 16), 0.1)
 
 
-def find(host: str, port: int, monitor: Callable[[str], str]) -> TclTarget:
+def find(host: str, port: int, monitor: Callable[[str], str], trace: Trace | None = None) -> TclTarget:
     """Connect to a Tcl port and prove that it belongs to the OpenOCD that answers monitor commands.
 
     monitor: pass a command through GDB's connection and return what was printed. A random value is set through it and
     must be found at the port. Raises ServerMissing when nobody listens or somebody else does, and what monitor raises.
     """
-    found = TclPort(host, port)
+    found = TclPort(host, port, trace)
     secret = secrets.token_hex(16)
     try:
         name = monitor("target current").strip()
