@@ -19,17 +19,16 @@ from .faults import exception_name
 from .inspection import Inspection
 from .loader import ExternalLoader, Sector
 from .options import After, Before, RunOptions, VerifyMode
-from .pace import Pace, paced
+from .pace import Pace
 from .phases import Phases
 from .plan import Content, EraseMode, StorageJob, erase_steps, plan_storage, spans
+from .programming import Programming
 from .ranges import Range, joined, without
 from .session import LoadedLoader, Operation, load
 from .target import Target
 
 FIRST_CALL = 64 * 1024
-"""Bytes that the first call of a kind erases or programs: about half a second for the usual chip."""
-LEAST_CALL = 4096
-"""However slow the chip, no call programs less: 16 pages of the usual size."""
+"""Bytes that the first call erases."""
 MOST_SECTORS = 64
 """Sectors that one call may erase: the time-out of a call grows with them."""
 RESTORE_BUFFER = 64 * 1024
@@ -194,7 +193,7 @@ class Flasher:
             places = joined((*delta.places, *delta.keep))
             if delta.touched and not full:
                 places = not_erased(content, places, storage.erased_value, storage.page_size)
-            self._program(opened, content.within(places))
+            Programming(opened, self._phases).program(content.within(places))
             self._check(inspection, delta, content, saved, verify)
         except BaseException:
             if saved.pieces:
@@ -280,17 +279,6 @@ class Flasher:
                 pace.learn(step.size, time.monotonic() - begun)
                 done += step.sectors
                 advance(step.size)
-
-    def _program(self, opened: LoadedLoader, content: Content) -> None:
-        if not content.pieces:
-            return
-        with self._phases.phase("program", content.size) as advance:
-            opened.begin(Operation.WRITE)
-            page = opened.loader.storage.page_size
-            pace = Pace(FIRST_CALL, min(LEAST_CALL, opened.chunk), opened.chunk)
-            for where in paced(content.ranges, pace, page):
-                opened.write(where.address, content.read(where))
-                advance(where.size)
 
     def verify(self, jobs: Sequence[StorageJob]) -> Report:
         """Compare storages with the content of jobs; raises Mismatch."""

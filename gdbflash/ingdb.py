@@ -113,6 +113,10 @@ class GdbTarget:
     def _holds_breakpoint(self, address: int, size: int) -> bool:
         return self._breakpoint is not None and address <= self._address + 1 and self._address < address + size
 
+    def write_while_running(self, address: int, data: bytes) -> None:  # noqa: ARG002
+        """Refuse: GDB waits for the core, and capabilities say so; raises CommandRefused."""
+        raise CommandRefused("GDB writes no memory while the core runs.", command="write", reply="the core runs")
+
     def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
         """Disassemble the Thumb instructions that begin in size bytes; raises MemoryAccessError."""
         try:

@@ -32,6 +32,8 @@ REGISTERS = frozenset(
     + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"]
     + [f"s{number}" for number in range(32)]
 )
+_THIS_HOST = ("127.0.0.1", "localhost", "[::1]")
+"""Where OpenOCD sees the files that we write."""
 _ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
 
 
@@ -50,6 +52,8 @@ class MiTarget:
         self._disturbances = 0
         self._released = False
         self._tcl: tcl.TclTarget | None = None
+        self._loads = False  # OpenOCD reads our files
+        self._beside: tuple[int, bytes] | None = None  # to be written beside the next run
         self._work_area: range | None = None
 
     @property
@@ -59,12 +63,14 @@ class MiTarget:
             server=self.profile.name,
             registers=frozenset(self._numbers),
             memory_while_running=self._tcl is not None,
+            writes_while_running=self._tcl is not None and self._loads,
             work_area=self._work_area,
         )
 
     def use_tcl(self, host: str, port: int, trace: Trace | None = None) -> None:
         """Use OpenOCD's Tcl port from now on; raises ServerMissing unless it is the same OpenOCD's."""
         self._tcl = tcl.find(host, port, lambda command: self.take(f"monitor {command}"), trace)
+        self._loads = host in _THIS_HOST
 
     @property
     def gdb_version(self) -> str:
@@ -113,6 +119,14 @@ class MiTarget:
         except MemoryAccessError:
             self._check_core()
             raise
+
+    def write_while_running(self, address: int, data: bytes) -> None:
+        """Write bytes beside the next run, through OpenOCD's Tcl port; raises CommandRefused where there is none."""
+        if not self.capabilities.writes_while_running:
+            raise CommandRefused(
+                f"The {self.profile.title} writes no memory while the core runs.", command="load", reply="no Tcl port"
+            )
+        self._beside = (address, data)
 
     def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
         """Disassemble the Thumb instructions that begin in size bytes; raises CommandRefused."""
@@ -186,11 +200,14 @@ class MiTarget:
         """
         address &= ~1
         started = False
+        beside, self._beside = self._beside, None
         try:
             self._set_breakpoint(address)
             self._client.forget_events()
             started = True
             self._client.command("-exec-continue")
+            if beside is not None:
+                self._write_beside(*beside)
             stopped = self._wait_for_stop(timeout)
             reason = StopReason.ELSEWHERE
             if stopped is None:
@@ -213,6 +230,16 @@ class MiTarget:
             # At the time-out a PC proves nothing: a core that was never started is still where the last call ended.
             reason = StopReason.ARRIVED
         return Stop(reason, pc, str(signal))
+
+    def _write_beside(self, address: int, data: bytes) -> None:
+        """Write bytes while the core runs; after a failure never again."""
+        try:
+            if self._tcl is not None:
+                self._tcl.load(address, data, self._client.directory)
+        except CommandRefused:  # the file is not OpenOCD's to read, or the memory not to write
+            self._loads = False
+        except ConnectionLost:
+            self._tcl = None
 
     def _wait_for_stop(self, timeout: float) -> Record | None:
         """Wait until the core halted; None when timeout seconds passed.

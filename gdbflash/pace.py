@@ -24,6 +24,12 @@ class Pace:
         self._most = max(least, most)
         self.limit = min(max(first, least), self._most)
 
+    def bound(self, most: int) -> None:
+        """Make no call larger than most from now on."""
+        self._most = max(1, min(self._most, most))
+        self._least = min(self._least, self._most)
+        self.limit = min(self.limit, self._most)
+
     def learn(self, size: int, seconds: float) -> None:
         """Take what a call of size bytes took; a short one tells what a call costs, not what its bytes do."""
         if 2 * size > self.limit:
@@ -31,18 +37,34 @@ class Pace:
             self.limit = min(self._most, max(self._least, int(size * factor)))
 
 
-def paced(places: Iterable[Range], pace: Pace, page: int) -> Iterator[Range]:
-    """Cut places as `plan.transfer_steps` does, each piece as large as the pace then says.
+class Cut:
+    """Cuts places as `plan.transfer_steps` does, each piece as large as the pace says when it is taken."""
 
-    What the caller does between two pieces is what the pace learns from.
-    """
-    for place in places:
-        start = place.address
-        while start < place.end:
-            size = pace.limit
-            align = page if 0 < page <= size else 1
-            end = min(place.end, (start + size) // align * align)
-            begun = time.monotonic()
-            yield Range(start, end - start)
-            pace.learn(end - start, time.monotonic() - begun)
-            start = end
+    def __init__(self, places: Iterable[Range], pace: Pace, page: int) -> None:
+        self.pace = pace
+        self._places = iter(places)
+        self._page = page
+        self._rest = Range(0, 0)
+
+    def take(self) -> Range | None:
+        """Give the next piece, None behind the last one."""
+        while not self._rest.size:
+            place = next(self._places, None)
+            if place is None:
+                return None
+            self._rest = place
+        rest = self._rest
+        size = self.pace.limit
+        align = self._page if 0 < self._page <= size else 1
+        end = min(rest.end, (rest.address + size) // align * align)
+        self._rest = Range(end, rest.end - end)
+        return Range(rest.address, end - rest.address)
+
+
+def paced(places: Iterable[Range], pace: Pace, page: int) -> Iterator[Range]:
+    """Cut places piece by piece; what the caller does between two pieces is what the pace learns from."""
+    cut = Cut(places, pace, page)
+    while (piece := cut.take()) is not None:
+        begun = time.monotonic()
+        yield piece
+        pace.learn(piece.size, time.monotonic() - begun)

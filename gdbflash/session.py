@@ -6,6 +6,7 @@ What belongs here: the rules that every loader's use follows, whatever it is use
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -148,6 +149,8 @@ class LoadedLoader:
         self.device = device
         self.routine = Routine(layout.routine, Key.random())
         self.calls = 0
+        self.filling = 0.0
+        """Seconds that it took to put the last call's data into RAM."""
         self._options = options
         self._observe = observe
         self._operation: Operation | None = None
@@ -251,26 +254,34 @@ class LoadedLoader:
         return outcome
 
     def _fill(self, data: bytes, place: int | None) -> None:
+        begun = time.monotonic()
         if data:
             self.target.write_memory(self.layout.buffers[0].address if place is None else place, data)
+        self.filling = time.monotonic() - begun
 
-    def _succeed(self, function: str, arguments: tuple[int, ...], timeout: float, data: bytes = b"") -> None:
+    def _succeed(self, function: str, arguments: tuple[int, ...], timeout: float) -> None:
         call = Call(function, need(self.loader, function), arguments, timeout)
-        expect_success(call, self.call(call, data))
+        expect_success(call, self.call(call))
 
     @property
     def chunk(self) -> int:
         """The most that one Write or Read call can move."""
         return self.layout.buffers[0].size
 
-    def write(self, address: int, data: bytes) -> None:
-        """Program up to `chunk` bytes; RAM-type storage without Write is written through its window."""
+    def write(self, address: int, data: bytes, *, place: int | None = None, there: bool = False) -> Returned | None:
+        """Program up to `chunk` bytes, put at place in the buffer unless they are there already.
+
+        RAM-type storage without Write is written through its window (None).
+        """
         if self.loader.storage.is_ram and "Write" not in self.loader.functions:
             self.target.write_memory(address, data)
-            return
-        buffer = self.layout.buffers[0].address
+            return None
+        buffer = self.layout.buffers[0].address if place is None else place
         pages = -(-len(data) // max(1, self.loader.storage.page_size))
-        self._succeed("Write", (address, len(data), buffer), 5 + 0.01 * pages, data)
+        call = Call("Write", need(self.loader, "Write"), (address, len(data), buffer), 5 + 0.01 * pages)
+        returned = self.call(call, b"" if there else data, buffer)
+        expect_success(call, returned)
+        return returned
 
     def read(self, where: Range) -> bytes:
         """Read up to `chunk` bytes through Read where there is one, else from the mapped window."""

@@ -30,11 +30,12 @@ class Survey:
     Every method that asks may raise what calls of the loader may.
     """
 
-    def __init__(self, opened: LoadedLoader) -> None:
+    def __init__(self, opened: LoadedLoader, *, in_place: bool = False) -> None:
+        """in_place: what is asked for is memory as it is, never fetched by Read."""
         self._opened = opened
         self._routine = opened.routine
         # Where there is a Read the window may not be mapped: nearly all of those loaders never map it.
-        self._read = opened.loader.functions.get("Read", 0)
+        self._read = 0 if in_place else opened.loader.functions.get("Read", 0)
         self._buffer = opened.layout.buffers[0].address if self._read else 0
         self._pace = Pace(FIRST_CALL, PIECE, MOST_CALL)
         self._erased: dict[tuple[int, int], bytes] = {}

@@ -45,6 +45,8 @@ class Capabilities:
     registers: frozenset[str]
     """Names that `read_registers` and `write_registers` take."""
     memory_while_running: bool = False
+    writes_while_running: bool = False
+    """`write_while_running` works, also for much data."""
     work_area: range | None = None
     """RAM in which the server may run code of its own without keeping what is there; None: nowhere."""
     shortest_run: float = 0.0
@@ -78,6 +80,13 @@ class Target(Protocol):
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
+
+    def write_while_running(self, address: int, data: bytes) -> None:
+        """Write bytes beside the next run, which may go on meanwhile.
+
+        Only where capabilities.writes_while_running says so, which it no longer does after a failure. Nothing else
+        tells of one: what was written must be checked.
+        """
 
     def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
         """Disassemble the Thumb instructions that begin in size bytes; raises MemoryAccessError, CommandRefused."""

@@ -13,6 +13,7 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 from .errors import CommandRefused, ConnectionLost, MemoryAccessError, ServerMissing
 from .runlog import Trace
@@ -26,6 +27,8 @@ ANSWER_TIMEOUT = 2.5
 FIRST_POLL = 0.001
 """Seconds after which OpenOCD is first told to look whether the core halted; later as `poll_pause` says."""
 _PROOF = "gdbflash_proof"
+SLOWEST = 4096
+"""Bytes a second: the slowest link that a load is waited for."""
 LONGEST_REPLY = 1 << 20
 """Bytes after which whoever answers is not taken for OpenOCD any more."""
 
@@ -90,6 +93,9 @@ class TclPort:
                     raise self._lost("it hung up" if not chunk else "its answer has no end")
         except OSError as error:
             raise self._lost(str(error)) from error
+        except BaseException:  # such as KeyboardInterrupt: the answer that is still to come would be taken for the next
+            self.close()
+            raise
         said = reply[:-1].decode("utf-8", "replace")
         if self._trace:
             self._trace("<", said)
@@ -134,6 +140,21 @@ class TclTarget:
                 address=address,
                 size=size,
             ) from error
+
+    def load(self, address: int, data: bytes, directory: Path) -> None:
+        """Write bytes by a file in directory, which OpenOCD reads by itself, also while the core runs.
+
+        Raises CommandRefused when OpenOCD cannot read the file or write what is in it, ConnectionLost.
+        """
+        file = directory / "beside.bin"
+        if set(str(file)) & set('{}\\"$[]'):
+            raise CommandRefused(f"{file} cannot be named in Tcl.", command="load_image", reply="a special character")
+        try:
+            file.write_bytes(data)
+            script = f"targets {{{self.name}}}; load_image {{{file}}} {address:#x} bin"
+            self._port.run(script, ANSWER_TIMEOUT + len(data) / SLOWEST)
+        finally:
+            file.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Give the port up; never raises."""

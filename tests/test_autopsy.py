@@ -314,6 +314,9 @@ class Halted:
                 return data[address - start : address - start + size]
         raise MemoryAccessError(f"{size} bytes at {address:#x} cannot be read.", address=address, size=size)
 
+    def write_while_running(self, address: int, data: bytes) -> None:
+        raise AssertionError((address, data))
+
     def write_memory(self, address: int, data: bytes) -> None:
         raise AssertionError((address, data))
 

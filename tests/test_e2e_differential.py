@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gdbflash import flasher
+from gdbflash import programming
 from gdbflash.cli import main
 from gdbflash.errors import Interrupted
 from gdbflash.session import LoadedLoader
@@ -143,7 +143,7 @@ def test_an_interrupted_write_goes_on_where_it_was(bench: Bench, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(LoadedLoader, "write", interrupted)
         patch.setattr(LoadedLoader, "chunk", property(lambda _: SECTOR))
-        patch.setattr(flasher, "LEAST_CALL", SECTOR)  # or a slow host would get smaller calls
+        patch.setattr(programming, "LEAST_CALL", SECTOR)  # or a slow host would get smaller calls
         code, _, shown = bench.run("write", bench.image(data, 100))
     assert code == 130
     assert "the next write puts them back" in shown

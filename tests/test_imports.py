@@ -38,6 +38,7 @@ CORE = (
         "inspection",
         "pace",
         "phases",
+        "programming",
         "quiesce",
         "recovery",
     }
@@ -65,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "delta": {"plan", "ranges", "storage"},
     "phases": {"errors", "events"},
     "pace": {"ranges"},
+    "programming": {"events", "pace", "phases", "plan", "ranges", "session", "survey"},
     "survey": {"call", "digest", "errors", "pace", "plan", "ranges", "session"},
     "inspection": VALUES | {"compare", "delta", "pace", "phases", "session", "survey"},
     "planned": {"errors", "events", "plan"},

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdbflash.pace import Pace, paced
+from gdbflash.pace import Cut, Pace, paced
 from gdbflash.ranges import Range
 
 
@@ -55,3 +55,24 @@ def test_pieces_cover_places_exactly_at_any_pace(places: list[Range], page: int,
         assert 0 < piece.size <= 131072
         at = piece.end
         assert at == place.end or not 0 < page <= 4096 or at % page == 0
+
+
+def test_a_piece_can_be_taken_before_the_one_before_has_taught() -> None:
+    cut = Cut((Range(100, 5000), Range(9000, 10)), Pace(1024, 256, 4096), 256)
+    assert cut.take() == Range(100, 924)
+    assert cut.take() == Range(1024, 1024)
+    cut.pace.learn(1024, 0.1)
+    assert cut.take() == Range(2048, 3052)
+    assert cut.take() == Range(9000, 10)
+    assert cut.take() is None
+
+
+@pytest.mark.parametrize(("most", "limit"), [(512, 512), (2048, 1024), (100, 100)])
+def test_a_bound_holds_at_once_and_later(most: int, limit: int) -> None:
+    pace = Pace(1024, 256, 4096)
+    pace.bound(most)
+    assert pace.limit == limit
+    pace.learn(pace.limit, 0.001)
+    assert pace.limit == most
+    pace.learn(pace.limit, 100.0)
+    assert pace.limit <= most

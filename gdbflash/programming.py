@@ -1,0 +1,110 @@
+"""Program content: how much one call writes, and when its bytes get into RAM.
+
+What belongs here: the program phase. Where the target's memory can be written while it runs, and link and flash are
+about as fast, the next chunk is sent into one half of the buffer while Write programs the other. A half is never
+touched while Write may read it, and what was sent beside a run counts only after its digests were compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .events import Noted
+from .pace import Cut, Pace
+from .phases import Phases
+from .plan import Content
+from .ranges import Range, slices
+from .session import LoadedLoader, Operation
+from .survey import Survey
+
+FIRST_CALL = 64 * 1024
+"""Bytes that the first call programs: about half a second for the usual chip and link."""
+LEAST_CALL = 4096
+"""However slow the chip, no call programs less: 16 pages of the usual size."""
+LEAST_GAIN = 0.1
+"""Share of a call's time that must be won by sending beside it."""
+PIECE = 4096
+"""Bytes of one digest of a buffer: the host digests many short pieces faster than few long ones."""
+
+
+def pays(filling: float, running: float, whole: float) -> bool:
+    """Tell whether sending the next chunk while this one is programmed would be quicker.
+
+    Of a call of `whole` seconds, filling went by before it ran, and running while it ran; the rest is what a call
+    costs, and a check of what was sent is one call more.
+    """
+    check = whole - filling - running
+    return min(filling, running) - check > LEAST_GAIN * whole
+
+
+class Programming:
+    """Programs content into the storage of one open loader."""
+
+    def __init__(self, opened: LoadedLoader, phases: Phases) -> None:
+        self._opened = opened
+        self._phases = phases
+        self._storage = opened.loader.storage
+
+    def program(self, content: Content) -> None:
+        """Program all of content as one phase; raises what calls of a loader may, and Interrupted."""
+        if not content.pieces:
+            return
+        with self._phases.phase("program", content.size) as advance:
+            self._opened.begin(Operation.WRITE)
+            pace = Pace(FIRST_CALL, min(LEAST_CALL, self._opened.chunk), self._opened.chunk)
+            cut = Cut(content.ranges, pace, self._storage.page_size)
+            if self._one_by_one(cut, content, advance):
+                self._overlapped(cut, content, advance)
+
+    def _one_by_one(self, cut: Cut, content: Content, advance: Callable[[int], None]) -> bool:
+        """Send and program in turn until all is done, or overlapping both would pay (True)."""
+        while (where := cut.take()) is not None:
+            begun = time.monotonic()
+            returned = self._opened.write(where.address, content.read(where))
+            whole = time.monotonic() - begun
+            cut.pace.learn(where.size, whole)
+            advance(where.size)
+            possible = returned is not None and self._opened.target.capabilities.writes_while_running
+            if possible and returned is not None and pays(self._opened.filling, returned.seconds, whole):
+                return True
+        return False
+
+    def _overlapped(self, cut: Cut, content: Content, advance: Callable[[int], None]) -> None:
+        """Send each chunk while the one before is programmed."""
+        halves = self._halves()
+        cut.pace.bound(halves[0].size)
+        here, other = halves
+        where, sent = cut.take(), False
+        while where is not None:
+            begun = time.monotonic()
+            data = content.read(where)
+            there = sent and self._arrived(here, data)
+            if sent and not there:
+                self._phases.observe(
+                    Noted("sent-again", "What was sent to RAM while Write ran did not arrive there: it is sent again.")
+                )
+            following = cut.take()
+            sent = following is not None and self._opened.target.capabilities.writes_while_running
+            if sent and following is not None:
+                self._opened.target.write_while_running(other.address, content.read(following))
+            self._opened.write(where.address, data, place=here.address, there=there)
+            cut.pace.learn(where.size, time.monotonic() - begun)
+            advance(where.size)
+            where, here, other = following, other, here
+
+    def _halves(self) -> tuple[Range, Range]:
+        buffer = self._opened.layout.buffers[0]
+        size = buffer.size // 16 * 8
+        return Range(buffer.address, size), Range(buffer.address + size, size)
+
+    def _arrived(self, buffer: Range, data: bytes) -> bool:
+        """Tell by digests that the target computes whether a buffer holds data."""
+        pieces = tuple(slices(Range(buffer.address, len(data)), PIECE))
+        content = Content(((buffer.address, memoryview(data)),))
+        survey = Survey(self._opened, in_place=True)
+        return all(
+            digest == expected
+            for group in survey.found(pieces, lambda _: None)
+            for (_, digest), expected in zip(group, survey.expected([each for each, _ in group], content), strict=True)
+        )
