@@ -8,7 +8,7 @@ from gdbflash.pace import Cut, Pace, paced
 from gdbflash.ranges import Range
 
 
-def test_calls_grow_to_half_a_second_and_shrink_again() -> None:
+def test_calls_grow_to_what_a_second_has_room_for_and_shrink_again() -> None:
     pace = Pace(16384, 4096, 1 << 20)
     limits = []
     for seconds in (0.01, 0.02, 0.1, 0.5, 5.0):
