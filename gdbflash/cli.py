@@ -161,7 +161,11 @@ def info(settings: Settings, loader: Path) -> None:
     help="How to compare afterwards.",
 )
 @click.option("--full", is_flag=True, help="Write also what is there already.")
-@click.option("--keep/--no-keep", default=True, help="Keep bytes of touched sectors outside the image (default).")
+@click.option(
+    "--keep/--no-keep",
+    default=True,
+    help="Keep bytes of touched sectors outside the image (default); without, all may be erased where that is quicker.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and end.")
 @reach_options
 @global_options

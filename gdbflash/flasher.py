@@ -5,7 +5,6 @@ What belongs here: policy. Decisions that need no target are in `plan`, the use 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -13,24 +12,20 @@ from types import TracebackType
 from . import quiesce, recovery
 from .call import Call, Returned
 from .delta import Delta, everything, not_erased, remaining, units_of
+from .erasing import Erasing
 from .errors import ConnectionLost, GdbflashError, PrepareError, TargetError
 from .events import Noted, Observer
 from .faults import exception_name
 from .inspection import Inspection
 from .loader import ExternalLoader, Sector
 from .options import After, Before, RunOptions, VerifyMode
-from .pace import Pace
 from .phases import Phases
-from .plan import Content, EraseMode, StorageJob, erase_steps, plan_storage, spans
+from .plan import Content, EraseMode, StorageJob, plan_storage, spans
 from .programming import Programming
 from .ranges import Range, joined, without
 from .session import LoadedLoader, Operation, load
 from .target import Target
 
-FIRST_CALL = 64 * 1024
-"""Bytes that the first call erases."""
-MOST_SECTORS = 64
-"""Sectors that one call may erase: the time-out of a call grows with them."""
 RESTORE_BUFFER = 64 * 1024
 """Largest buffer when RAM is put back afterwards: all of it is read first, over the link."""
 
@@ -189,7 +184,7 @@ class Flasher:
         if saved.pieces:
             recovery.save(identity, saved)
         try:
-            self._erase(opened, delta.erase, chip=job.erase is EraseMode.CHIP)
+            self._erase(opened, job, delta)
             places = joined((*delta.places, *delta.keep))
             if delta.touched and not full:
                 places = not_erased(content, places, storage.erased_value, storage.page_size)
@@ -261,24 +256,14 @@ class Flasher:
             ) from error
         return Content(tuple(sorted((*read, *blank), key=lambda piece: piece[0])))
 
-    def _erase(self, opened: LoadedLoader, sectors: Sequence[Sector], *, chip: bool) -> None:
-        if not sectors:
+    def _erase(self, opened: LoadedLoader, job: StorageJob, delta: Delta) -> None:
+        """Erase what is to be erased; all of it where the job says so, or allows it and nothing would be lost."""
+        erasing, storage = Erasing(opened, self._phases), job.loader.storage
+        if job.erase is EraseMode.CHIP and delta.erase:
+            erasing.chip(delta.erase)
             return
-        with self._phases.phase("erase", sum(each.size for each in sectors)) as advance:
-            opened.begin(Operation.ERASE)
-            if chip:
-                opened.mass_erase(len(sectors))
-                advance(sum(each.size for each in sectors))
-                return
-            pace = Pace(FIRST_CALL, sectors[0].size, sum(each.size for each in sectors))
-            done = 0
-            while done < len(sectors):
-                step = erase_steps(sectors[done : done + MOST_SECTORS], pace.limit)[0]
-                begun = time.monotonic()
-                opened.erase(step)
-                pace.learn(step.size, time.monotonic() - begun)
-                done += step.sectors
-                advance(step.size)
+        lost = not_erased(job.content, delta.skipped, storage.erased_value, storage.page_size)
+        erasing.sectors(delta.erase, or_chip=job.or_chip and not lost)
 
     def verify(self, jobs: Sequence[StorageJob]) -> Report:
         """Compare storages with the content of jobs; raises Mismatch."""
@@ -295,9 +280,15 @@ class Flasher:
     def erase(self, loader: ExternalLoader, sectors: Sequence[Sector], *, chip: bool = False) -> Report:
         """Erase sectors (with chip: all of them, by MassErase) and see that they are blank; raises Mismatch."""
         opened = self.open(loader)
-        self._erase(opened, sectors, chip=chip)
+        erasing = Erasing(opened, self._phases)
+        size = sum(each.size for each in sectors)
+        if chip:
+            erasing.chip(sectors)
+        else:
+            whole = size == loader.storage.extent
+            erasing.sectors(sectors, or_chip=whole and "MassErase" in loader.functions)
         Inspection(opened, self._phases).expect_blank(joined(spans(sectors)))
-        return Report(sum(each.size for each in sectors), 0, self.calls, len(sectors), VerifyMode.DIGEST.value)
+        return Report(size, 0, self.calls, len(sectors), VerifyMode.DIGEST.value)
 
     def blank_check(self, loader: ExternalLoader, where: Range) -> Report:
         """Raise Mismatch unless a range holds the value of erased bytes."""

@@ -100,6 +100,8 @@ class StorageJob:
     sectors: tuple[Sector, ...]
     keep: tuple[Range, ...]
     """Bytes of the sectors that are not in content and must outlive the erase."""
+    or_chip: bool = False
+    """Sectors were not asked for, and erasing all of the storage would lose nothing that is to be kept."""
 
 
 def plan_write(
@@ -193,7 +195,10 @@ def plan_storage(
     need(loader, "SectorErase")
     sectors = touched_sectors(loader, content.ranges)
     gaps = without(spans(sectors), content.ranges)
-    return StorageJob(loader, content, mode, sectors, gaps if keep else ())
+    or_chip = erase is None and "MassErase" in loader.functions
+    if keep and without((_span(loader),), content.ranges):
+        or_chip = False
+    return StorageJob(loader, content, mode, sectors, gaps if keep else (), or_chip)
 
 
 def _pair(where: Range) -> tuple[int, int]:
