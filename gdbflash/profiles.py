@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from .errors import InputError, ServerMissing
@@ -73,6 +74,14 @@ class ServerProfile:
 
 _OPTION = r"(?:^| )-(?:{})[ =]?(?P<port>\d+)"
 """An option of a command line whose value is a port; its names, without their first dash, go into the braces."""
+
+_OURSELVES = (
+    "-c",
+    f"import sys; sys.path[:1] = [{str(Path(__file__).resolve().parent.parent)!r}]; "
+    "from gdbflash.cli import main; sys.exit(main())",
+)
+"""Arguments that make Python run this package: with `-m` it would first look into the working directory, for this
+package and for all that it imports, and run what lies there."""
 
 PROFILES: dict[str, ServerProfile] = {
     profile.name: profile
@@ -175,7 +184,7 @@ PROFILES: dict[str, ServerProfile] = {
             name="board",
             title="virtual board",
             launch=Launch(
-                sys.executable, r"GDB on 127\.0\.0\.1:(?P<port>\d+)\D", ("-m", "gdbflash", "board", "--port", "0")
+                sys.executable, r"GDB on 127\.0\.0\.1:(?P<port>\d+)\D", (*_OURSELVES, "board", "--port", "0")
             ),
             start_with="gdbflash board",
             reset_halt=("monitor reset halt",),
