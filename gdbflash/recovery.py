@@ -39,12 +39,17 @@ class Identity:
 
 
 def directory() -> Path:
-    """Name the folder of recovery files: $GDBFLASH_STATE, or gdbflash in the XDG state folder."""
+    """Name the folder of recovery files: $GDBFLASH_STATE, or gdbflash in the XDG state folder; raises OutputError."""
     explicit = os.environ.get("GDBFLASH_STATE")
     if explicit:
         return Path(explicit)
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "gdbflash"
+    try:
+        return Path(state).expanduser() / "gdbflash"
+    except RuntimeError as error:  # what pathlib raises for a user without one
+        raise OutputError(
+            "There is no home directory to keep bytes in. Set GDBFLASH_STATE to a folder for them.", path=state
+        ) from error
 
 
 def path_for(identity: Identity) -> Path:
@@ -104,17 +109,27 @@ def load(identity: Identity) -> Content | None:
         head = json.loads(line)
         stretches = [(int(address), int(size)) for address, size in head["stretches"]]
         same = (head["format"], head["address"], head["size"]) == (_FORMAT, identity.address, identity.size)
-        sound = head["sha256"] == hashlib.sha256(data).hexdigest() and sum(size for _, size in stretches) == len(data)
-    except (ValueError, KeyError, TypeError) as error:
+        sound = head["sha256"] == hashlib.sha256(data).hexdigest() and _fit(stretches, identity, len(data))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _unusable(path, "its first line is damaged") from error
     if not (same and sound):
         raise _unusable(path, "its content is damaged or for another storage")
     return Content(tuple(_cut(stretches, memoryview(data))))
 
 
+def _fit(stretches: list[tuple[int, int]], identity: Identity, size: int) -> bool:
+    """Say whether stretches of so many bytes in all lie in the storage, in order and apart."""
+    end = identity.address
+    for address, length in stretches:
+        if address < end or length < 0:
+            return False
+        end = address + length
+    return end <= identity.address + identity.size and sum(length for _, length in stretches) == size
+
+
 def _cut(stretches: list[tuple[int, int]], data: memoryview) -> Iterator[tuple[int, memoryview]]:
     offset = 0
-    for address, size in sorted(stretches):
+    for address, size in stretches:
         yield address, data[offset : offset + size]
         offset += size
 

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gdbflash import recovery
 from gdbflash.errors import OutputError
@@ -52,4 +57,59 @@ def test_a_folder_that_cannot_be_written_stops_the_job(tmp_path: Path, monkeypat
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path / "file" / "below"))
     with pytest.raises(OutputError, match="nothing was erased"):
+        recovery.save(IDENTITY, KEPT)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from(["format", "address", "size", "stretches", "sha256"])
+NUMBERS = st.integers(-2, 5) | st.sampled_from([0x90000000, 0x90FFFFFF, 1 << 32, -(1 << 70), 1e400, 2.5, None, "4"])
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(FIELDS, JSON, max_size=2), st.none() | st.lists(st.tuples(NUMBERS, NUMBERS), max_size=3))
+def test_a_file_made_by_others_is_refused_or_within_the_storage(
+    changes: dict[str, Any], stretches: list[tuple[Any, Any]] | None
+) -> None:
+    """With a checksum that is right."""
+    path = recovery.save(IDENTITY, KEPT)
+    line, _, data = path.read_bytes().partition(b"\n")
+    head = {**json.loads(line), **({"stretches": stretches} if stretches is not None else {}), **changes}
+    path.write_bytes(json.dumps(head).encode() + b"\n" + data)
+    try:
+        content = recovery.load(IDENTITY)
+    except OutputError:
+        return
+    assert content is not None
+    assert content.size == len(data)
+    assert all(0x90000000 <= each.address <= each.end <= 0x91000000 for each in content.ranges)
+
+
+@pytest.mark.parametrize(
+    "stretches",
+    [[[0x90000000, 3], [0x90000001, 3]], [[0x8FFFFFFF, 6]], [[0x90FFFFFF, 6]], [[0x90000010, 3], [0x90000000, 3]]],
+)
+def test_stretches_that_no_job_has_are_refused(stretches: list[list[int]]) -> None:
+    path = recovery.save(IDENTITY, KEPT)
+    line, _, data = path.read_bytes().partition(b"\n")
+    head = {**json.loads(line), "stretches": stretches, "sha256": hashlib.sha256(data).hexdigest()}
+    path.write_bytes(json.dumps(head).encode() + b"\n" + data)
+    with pytest.raises(OutputError, match="damaged or for another storage"):
+        recovery.load(IDENTITY)
+
+
+def test_lists_without_end_are_refused() -> None:
+    path = recovery.save(IDENTITY, KEPT)
+    path.write_bytes(b"[" * 100000 + b"\n")
+    with pytest.raises(OutputError, match="its first line is damaged"):
+        recovery.load(IDENTITY)
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GDBFLASH_STATE")
+    monkeypatch.setenv("XDG_STATE_HOME", "~nobody-of-that-name/state")
+    with pytest.raises(OutputError, match="Set GDBFLASH_STATE"):
         recovery.save(IDENTITY, KEPT)
