@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import re
 import socket
 import stat
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,24 +80,45 @@ def listening_ports(candidates: Iterable[int]) -> list[int]:
     Without connecting: a connection ends servers that serve one client or exit on disconnect. The kernel's
     table is asked (Linux, proc(5)); elsewhere a port that cannot be bound is taken to listen.
     """
-    tables = [table for name in ("tcp", "tcp6") if (table := Path("/proc/net", name)).exists()]
+    tables = _tables()
     if not tables:
         return [port for port in candidates if _is_bound(port)]
-    found = set()
+    found = {port for address, port in _listeners(tables) if _reaches_loopback(address)}
+    return [port for port in candidates if port in found]
+
+
+def is_exposed(port: int) -> bool:
+    """Say whether other machines can reach a listener at this TCP port; False where the kernel does not tell."""
+    return any(port == each and not _ip(address).is_loopback for address, each in _listeners(_tables()))
+
+
+def _tables() -> list[Path]:
+    return [table for name in ("tcp", "tcp6") if (table := Path("/proc/net", name)).exists()]
+
+
+def _listeners(tables: Iterable[Path]) -> Iterator[tuple[str, int]]:
+    """Yield address, as the table writes it, and port of all that listen."""
     for table in tables:
         for row in table.read_text("ascii").splitlines()[1:]:
             local, state = row.split()[1], row.split()[3]
             address, port = local.split(":")
-            if state == _LISTEN and _reaches_loopback(address):
-                found.add(int(port, 16))
-    return [port for port in candidates if port in found]
+            if state == _LISTEN:
+                yield address, int(port, 16)
+
+
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Read an address as the table writes it, in words of host byte order; IPv4 within IPv6 becomes IPv4."""
+    data = bytes.fromhex(address)
+    if sys.byteorder == "little":
+        data = b"".join(data[start : start + 4][::-1] for start in range(0, len(data), 4))
+    found = ipaddress.ip_address(data)
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 def _reaches_loopback(address: str) -> bool:
-    """Say whether 127.0.0.1 reaches a listener at this address, as /proc/net/tcp writes it (host byte order)."""
-    if len(address) == 8:
-        return address == "00000000" or address.endswith("7F") or address.startswith("7F")
-    return set(address) == {"0"} or address == "0000000000000000FFFF00000100007F"
+    """Say whether 127.0.0.1 reaches a listener at this address."""
+    found = _ip(address)
+    return found.is_unspecified or (found.version == 4 and found.is_loopback)
 
 
 def _is_bound(port: int) -> bool:

@@ -31,7 +31,7 @@ class Place:
 
 @contextlib.contextmanager
 def place(
-    server: str, connect: str | None, launch: str | None, observe: Observer, log: RunLog | None = None
+    server: str, connect: Endpoint | None, launch: str | None, observe: Observer, log: RunLog | None = None
 ) -> Iterator[Place]:
     """Find the server, started for this run where so asked; raises InputError, ServerMissing."""
     profile = None if server == "auto" else profile_named(server)
@@ -40,13 +40,22 @@ def place(
         profile = profile or profile_named("openocd")
         with launched(profile, launch or "", trace=log.of(profile.name) if log else None) as running:
             observe(Detailed("launched", f"Process {running.process} is {running.command}", {"pid": running.process}))
-            yield Place(profile, parse_endpoint(connect or running.endpoint))
+            if running.exposed:
+                observe(Noted("exposed", _exposed(profile)))
+            yield Place(profile, connect or parse_endpoint(running.endpoint))
         return
     if connect is not None:
-        yield Place(profile, parse_endpoint(connect))
+        yield Place(profile, connect)
         return
     port = choose_port(profile, listening_ports(CANDIDATE_PORTS))
     yield Place(profile, Endpoint(host="127.0.0.1", port=port))
+
+
+def _exposed(profile: ServerProfile) -> str:
+    return (
+        f"The {profile.title} listens on every network of this machine, not on 127.0.0.1 alone: until it is stopped, "
+        f"others can use it. Have it listen here only, as in: {profile.start_with}"
+    )
 
 
 @contextlib.contextmanager
@@ -63,8 +72,9 @@ def reached(
 
     Raises InputError, GdbMissing, ServerMissing, PrepareError, ConnectionLost.
     """
+    endpoint = None if connect is None else parse_endpoint(connect)
     program = find_gdb(gdb)
-    with place(server, connect, launch, observe, log) as found:
+    with place(server, endpoint, launch, observe, log) as found:
         begun = time.monotonic()
         observe(Started("connect", label=f"{found.profile.name if found.profile else 'server'} at {found.endpoint}"))
         trace = log.of("gdb") if log else None

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import pexpect
 
-from .endpoint import listening_ports
+from .endpoint import is_exposed, listening_ports
 from .errors import ConnectionLost, InputError, JsonValue, ServerMissing
 from .profiles import Launch, ServerProfile
 from .runlog import Trace
@@ -46,6 +46,8 @@ class Launched:
     process: int
     command: str
     """Its command line, quoted for a shell."""
+    exposed: bool
+    """Other machines can reach it, too."""
 
 
 @contextlib.contextmanager
@@ -88,7 +90,7 @@ def launched(
         except ServerMissing as error:
             raise ServerMissing(f"{error.message} Try its command line by itself: {command}", **error.data) from None
         try:
-            yield Launched(f"127.0.0.1:{port}", child.pid, command)
+            yield Launched(f"127.0.0.1:{port}", child.pid, command, is_exposed(port))
         except (ConnectionLost, ServerMissing) as error:
             if not _ends(child, 1.0):
                 raise

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdbflash.endpoint import Endpoint, check_device, listening_ports, parse_endpoint
+from gdbflash.endpoint import Endpoint, check_device, is_exposed, listening_ports, parse_endpoint
 from gdbflash.errors import InputError, ServerMissing
 
 
@@ -112,3 +112,20 @@ def test_listening_ports_are_found_without_a_connection() -> None:
 def test_a_listener_on_both_families_is_found() -> None:
     with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
         assert listening_ports([listener.getsockname()[1]]) == [listener.getsockname()[1]]
+
+
+@pytest.mark.parametrize(
+    ("place", "family", "exposed"),
+    [
+        ("127.0.0.1", socket.AF_INET, False),
+        ("127.0.0.2", socket.AF_INET, False),
+        ("", socket.AF_INET, True),
+        ("::1", socket.AF_INET6, False),
+        ("::ffff:127.0.0.1", socket.AF_INET6, False),
+        ("::", socket.AF_INET6, True),
+    ],
+)
+def test_a_listener_that_other_machines_reach_is_told(place: str, family: socket.AddressFamily, exposed: bool) -> None:
+    mapped = place.startswith("::ffff")
+    with socket.create_server((place, 0), family=family, dualstack_ipv6=mapped) as listener:
+        assert is_exposed(listener.getsockname()[1]) is exposed
