@@ -6,6 +6,7 @@ What belongs here: putting machine and faces together for `gdbflash board`; the 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -67,18 +68,20 @@ def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
             raise InputError(f"The flash file {options.image} cannot be used ({error.strerror}).") from error
         parts.callback(flash.close)
         machine = parts.enter_context(Machine(flash, clock=clock))
-        places = []
+        places, wanted = [], port
         try:
             server = RspServer(machine, port=port, personality=personality, link=tempo.rsp_link())
             gdb_face = parts.enter_context(server)
             places.append(f"GDB on 127.0.0.1:{gdb_face.port}")
             if options.stlink_port is not None:
+                wanted = options.stlink_port
                 stlink_face = parts.enter_context(StlinkServer(machine, options.stlink_port, tempo.stlink_link()))
                 places.append(f"ST-LINK on 127.0.0.1:{stlink_face.port}")
         except OSError as error:
             raise SetupError(
-                f"The board cannot listen ({error.strerror}). Choose another port with --port or --stlink-port; "
-                "0 takes a free one.",
+                f"The board cannot listen at port {wanted} ({os.strerror(error.errno or 0)}). Choose another with "
+                "--port or --stlink-port; 0 takes a free one.",
+                port=wanted,
             ) from error
         say(f"virtual STM32H750 with {flash.chip.name}: {', '.join(places)}")
         _wait_for_the_end(gdb_face.wait)

@@ -21,7 +21,7 @@ from .loader import ExternalLoader, load_loader
 from .options import After, Before, CallOptions, RunOptions
 from .ranges import Range
 from .runlog import RunLog
-from .spec import parse_address, parse_number, parse_range
+from .spec import parse_address, parse_factor, parse_number, parse_range
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,6 +47,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]
 
 NUMBER = Parsed("number", parse_number)
 ADDRESS = Parsed("address", parse_address)
+FACTOR = Parsed("factor", parse_factor)
 RANGE = Parsed("start:size", parse_range)
 
 
@@ -201,8 +202,8 @@ _REACH_OPTIONS = (
     click.option("--after", type=click.Choice([each.value for each in After]), help="How the target is left."),
     click.option(
         "--timeout-scale",
-        type=click.FloatRange(min=0, min_open=True),
-        default=1.0,
+        type=FACTOR,
+        default="1",
         metavar="X",
         help="Multiply every time-out.",
     ),

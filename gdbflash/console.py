@@ -6,6 +6,7 @@ else; what is meant for people then goes to stderr.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ from rich.console import Console as Terminal
 from rich.table import Table
 from rich.text import Text
 
-from .errors import GdbflashError, JsonValue
+from .errors import GdbflashError, JsonValue, printable
 from .events import Advanced, Detailed, Event, Finished, Noted, Planned, Started, bytes_in_words
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class Console:
     def __init__(self, *, as_json: bool = False, verbosity: int = 0) -> None:
         self.as_json = as_json
         self.verbosity = verbosity
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A name or a sign that this terminal cannot show must not end a run.
+                stream.reconfigure(errors="backslashreplace")
         self._out = Terminal(stderr=as_json, highlight=False, soft_wrap=True)
         self._errors = Terminal(stderr=True, highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
@@ -84,13 +89,13 @@ class Console:
     def say(self, text: str, style: str = "") -> None:
         """Print a line for people."""
         if self.verbosity >= 0:
-            self._out.print(Text(text, style=style))
+            self._out.print(Text(printable(text, "\n"), style=style))
 
     def table(self, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
         """Print rows in columns for people."""
         table = Table(*header, box=None, show_header=bool(header), pad_edge=False)
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         self._out.print(table)
 
     def plain(self, text: str) -> None:

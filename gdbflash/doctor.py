@@ -45,7 +45,7 @@ def check_host(gdb: str | None) -> Iterator[Check]:
     except GdbflashError as error:
         yield Check("gdb", False, error.message)
         return
-    yield Check("gdb", True, f"{program}: {_gdb_says(program, '--version').splitlines()[0]}")
+    yield Check("gdb", True, f"{program}: {_gdb_says(program, '-nx', '--version').splitlines()[0]}")
     version = _gdb_says(
         program, "-nx", "-q", "-batch", "-ex", "python import sys; print(sys.version.split()[0])"
     ).strip()

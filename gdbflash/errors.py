@@ -34,6 +34,19 @@ from typing import ClassVar, Union
 JsonValue = Union[None, bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]"]
 
 
+def printable(text: str, keep: str = "") -> str:
+    r"""Escape what a terminal could take for a command, as \x1b: names of files and of symbols are not ours.
+
+    keep: characters that pass all the same.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in keep else each.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for each in text
+    )
+
+
 class GdbflashError(Exception):
     """Say what happened, to what, and what to try next."""
 
@@ -45,14 +58,14 @@ class GdbflashError(Exception):
 
     @property
     def message(self) -> str:
-        """The sentence for people."""
-        return str(self.args[0])
+        """The sentence for people, on one line."""
+        return printable(str(self.args[0]))
 
     @property
     def report(self) -> tuple[str, ...]:
         """Further lines for people, where more is known than the message says."""
         lines = self.data.get("report")
-        return tuple(map(str, lines)) if isinstance(lines, list) else ()
+        return tuple(printable(str(line)) for line in lines) if isinstance(lines, list) else ()
 
 
 class InputError(GdbflashError):

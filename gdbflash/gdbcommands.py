@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import gdb
 
@@ -22,7 +21,7 @@ from .events import bytes_in_words
 from .faults import exception_name
 from .flasher import Flasher
 from .gdbconnect import connect
-from .gdboptions import Parameters
+from .gdboptions import Parameters, named
 from .gdbprogress import Progress
 from .gdbsession import shown
 from .ingdb import GdbTarget
@@ -99,11 +98,9 @@ class Commands:
         """Name the loaders that the other commands use."""
         if words.files:
             for path in words.files:
-                found = load_loader(Path(path).expanduser())
+                found = load_loader(named(path))
                 say(f"{found.storage.name}: {_span(found)}, {bytes_in_words(found.storage.extent)}\n")
-            self.parameters.loader.value = " ".join(
-                _quoted(str(Path(each).expanduser().resolve())) for each in words.files
-            )
+            self.parameters.loader.value = " ".join(_quoted(str(named(each).resolve())) for each in words.files)
         else:
             gdb.execute("show gdbflash loader")
 
@@ -147,7 +144,7 @@ class Commands:
         """Read storage into a file, which appears whole or not at all."""
         loaders = self.parameters.loaders(words)
         loader, where = place(loaders, words.address, words.size)
-        with OutputFile(Path(words.output).expanduser(), where.address) as file:
+        with OutputFile(named(words.output), where.address) as file:
             with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
                 report = flasher.read(loader, where, file.write)
             file.commit()
@@ -224,7 +221,7 @@ class Commands:
         if path is None:
             raise InputError("Say which program: gdbflash load ELF, or give GDB one with the file command.")
         loaders = self.parameters.loaders(words)
-        program = gdbload.split_program(Path(path).expanduser(), loaders, gdbload.flash_regions())
+        program = gdbload.split_program(named(path), loaders, gdbload.flash_regions())
         jobs = plan_write(loaders, program.external, keep=self.parameters.keeps(words.keep)) if program.external else ()
         if jobs:
             with self.flashing(self.parameters.run_options(words, loaders), program=False) as flasher:

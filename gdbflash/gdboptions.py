@@ -16,7 +16,7 @@ import gdb
 from .errors import InputError
 from .loader import ExternalLoader, load_loader
 from .options import After, Before, CallOptions, RunOptions, VerifyMode
-from .spec import parse_address, parse_number, parse_range
+from .spec import parse_address, parse_factor, parse_number, parse_range
 
 SERVERS = ("auto", "openocd", "stlink", "qemu", "pyocd", "jlink", "st-util", "blackmagic", "board")
 DEFAULT_VERIFY = VerifyMode.DIGEST
@@ -63,7 +63,7 @@ class Words(argparse.ArgumentParser):
             choices=[each.value for each in After],
             help="how the target is left (default restore; after --before reset: reset and halted)",
         )
-        self.option("--timeout-scale", type=positive, metavar="X", help="multiply every time-out")
+        self.option("--timeout-scale", type=parse_factor, metavar="X", help="multiply every time-out")
         self.option("--irq", action="store_true", default=None, help="let the loader take interrupts")
         self.option(
             "--ignore-init-result", action="store_true", default=None, help="go on although Init did not return 1"
@@ -78,17 +78,6 @@ class Words(argparse.ArgumentParser):
         count = "?" if optional else None
         self.add_argument("address", nargs=count, type=parse_address, metavar="ADDRESS")
         self.add_argument("size", nargs=count, metavar="SIZE")
-
-
-def positive(text: str) -> float:
-    """Read a factor; raises InputError unless it is above zero."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise InputError(f"{text!r} is no factor above 0 for time-outs.")
-    return value
 
 
 class Parameter(gdb.Parameter):  # type: ignore[misc]
@@ -162,7 +151,7 @@ class Parameters:
         self.ram = Parameter("ram", "", text, "the RAM that loaders may use", check=parse_range)
         self.irq = Parameter("irq", False, switch, "whether loaders may take interrupts")
         self.ignore = Parameter("ignore-init-result", False, switch, "whether to go on although Init did not return 1")
-        self.scale = Parameter("timeout-scale", "1", text, "the factor on every time-out", check=positive)
+        self.scale = Parameter("timeout-scale", "1", text, "the factor on every time-out", check=parse_factor)
 
     def _all(self) -> Iterator[Parameter]:
         for parameter in vars(self).values():
@@ -178,7 +167,7 @@ class Parameters:
         paths = words.loader or gdb.string_to_argv(self.loader.value or "")
         if not paths:
             raise InputError("No loader was given. Name the .stldr of your board's memory: gdbflash loader FILE.")
-        return tuple(load_loader(Path(path).expanduser()) for path in paths)
+        return tuple(load_loader(named(path)) for path in paths)
 
     def run_options(self, words: argparse.Namespace, loaders: tuple[ExternalLoader, ...]) -> RunOptions:
         """Fill in what the words leave open."""
@@ -196,7 +185,7 @@ class Parameters:
             ignore_init_result=bool(
                 self.ignore.value if words.ignore_init_result is None else words.ignore_init_result
             ),
-            timeout_scale=words.timeout_scale or positive(self.scale.value or "1"),
+            timeout_scale=words.timeout_scale or parse_factor(self.scale.value or "1"),
         )
         return RunOptions(before, After(after), calls)
 
@@ -208,6 +197,15 @@ class Parameters:
     def keeps(self, word: bool | None) -> bool:
         """Say whether bytes beside the image are kept."""
         return bool(self.keep.value) if word is None else word
+
+
+def named(text: str) -> Path:
+    """Read a file's name, where ~ is the home directory; that of a user who does not exist stays as it is."""
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # what pathlib raises for one
+        return path
 
 
 def call_argument(text: str) -> int | None:

@@ -15,6 +15,8 @@ from typing import Any
 import gdb
 from gdb.unwinder import Unwinder, register_unwinder
 
+from .errors import printable
+
 _SETTINGS = (
     ("osabi", "none"),  # else a GDB built for Linux writes UDF instead of BKPT into RAM, where a server has no Z0
     ("pagination", "off"),
@@ -37,7 +39,7 @@ def run(command: str) -> str:
 def shown(text: str) -> str:
     """Give text as GDB can show it: in a C locale it fails on every other character than ASCII."""
     charset = gdb.host_charset() if hasattr(gdb, "host_charset") else "ascii"  # GDB 12
-    return text.encode(charset, "backslashreplace").decode(charset)
+    return printable(text, "\n\r\t").encode(charset, "backslashreplace").decode(charset)
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:

@@ -5,6 +5,7 @@ What belongs here: pure parsing of text that the command line and the commands i
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,17 @@ def parse_address(text: str) -> int:
     return address
 
 
+def parse_factor(text: str) -> float:
+    """Read a finite number above zero; raises InputError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise InputError(f"{text!r} is no factor above 0 for time-outs, such as 2 or 0.5.")
+    return value
+
+
 def parse_range(text: str) -> Range:
     """Read START:SIZE; raises InputError."""
     start, colon, size = text.partition(":")
@@ -62,8 +74,11 @@ def whole_range(address: int, size: int) -> Range:
 def parse_image(text: str) -> tuple[Path, int | None]:
     """Split IMAGE[@ADDRESS]; a file whose own name has an @ is taken as it is where it exists. Raises InputError."""
     name, at, address = text.rpartition("@")
-    if at and name and _NUMBER.match(address) and not Path(text).exists():
-        return Path(name), parse_address(address)
+    if at and name and not os.path.lexists(text) and (_NUMBER.match(address) or os.path.lexists(name)):
+        try:
+            return Path(name), parse_address(address)
+        except InputError as error:
+            raise InputError(f"{text}: {error.message}") from error
     return Path(text), None
 
 

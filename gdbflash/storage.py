@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
-from .errors import PlanError
+from .errors import PlanError, printable
 
 STRUCT_SIZE = 200
 LEAST_SIZE = 120
@@ -179,5 +179,4 @@ def _decode_sectors(data: bytes) -> tuple[SectorGroup, ...]:
 
 def _printable(name: bytes) -> str:
     """Decode a NUL-padded name; what a terminal could take for a command is escaped."""
-    text = name.split(b"\0", 1)[0].decode("utf-8", errors="backslashreplace")
-    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
+    return printable(name.split(b"\0", 1)[0].decode("utf-8", errors="backslashreplace"))

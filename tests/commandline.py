@@ -41,7 +41,7 @@ class CommandLine:
 
     def __call__(self, *words: str | Path) -> Outcome:
         self._capsys.readouterr()
-        code = main([*map(str, words), "--json"])
+        code = main(["--json", *map(str, words)])
         captured = self._capsys.readouterr()
         assert "Traceback" not in captured.err
         assert code != 70, captured.err

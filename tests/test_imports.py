@@ -99,7 +99,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "console": {"errors", "events"},
     "output": {"errors", "image"},
     "corereset": {"errors", "profiles"},
-    "gdbsession": set(),
+    "gdbsession": {"errors"},
     "memoryproof": set(),
     "gdbmemory": {"errors", "gdbsession", "memoryproof", "profiles"},
     "gdbrun": {"errors", "tcl"},

@@ -148,7 +148,7 @@ class TestDecode:
 
     def test_name_cannot_steer_a_terminal(self) -> None:
         raw = b"A\x1b[31m\xffB\n".ljust(100, b"\0") + storage_info()[100:]
-        assert decode_storage_info(raw).name == r"A\x1b[31m\xffB\x0a"
+        assert decode_storage_info(raw).name == r"A\x1b[31m\xffB\n"
 
     def test_list_of_sectors_ends_with_a_zero_count(self) -> None:
         info = decode_storage_info(storage_info(sectors=((4, 4096), (0, 4096), (9, 4096))))
