@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from . import __version__
+from .boardcommand import FAULTS, BoardOptions, run_board
 from .cliopts import ADDRESS, NUMBER, Commands, Reach, Settings, global_options, reach_options
 from .console import failure
 from .errors import (
@@ -378,7 +379,7 @@ def doctor(settings: Settings, reach: Reach) -> Data:
     return {"checks": [{"name": each.name, "ok": each.ok, "message": each.message} for each in checks]}
 
 
-@commands.command()
+@commands.command(epilog=FAULTS)
 @click.option("--port", type=click.IntRange(0, 65535), help="Port for GDB; 0 takes a free one.")
 @click.option("--stlink-port", type=click.IntRange(0, 65535), help="Also be an ST-LINK for OpenOCD on this port.")
 @click.option("--image", type=click.Path(dir_okay=False, path_type=Path), help="Keep the flash chip's content in FILE.")
@@ -387,12 +388,11 @@ def doctor(settings: Settings, reach: Reach) -> Data:
 @click.option("--link-latency-us", type=click.FloatRange(min=0), default=0, metavar="X", help="Delay of each packet.")
 @click.option("--data-sheet-times", is_flag=True, help="Let erasing and programming take what the data sheet says.")
 @click.option("--time-scale", type=_ABOVE_ZERO, default=1.0, metavar="X", help="Let all of this take X times as long.")
+@click.option("--inject", multiple=True, metavar="FAULT", help="Let something go wrong (below); repeatable.")
 @global_options
 @click.pass_obj
 def board(settings: Settings, /, **options: Any) -> None:
     """Run a virtual STM32H750 with a W25Q128 for GDB, until it is interrupted."""
-    from .boardcommand import BoardOptions, run_board
-
     run_board(BoardOptions(**options), settings.console.plain)
 
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gdbflash.board.badlink import LinkFault, PacketFault
+from gdbflash.board.occasion import Occasion
 from gdbflash.board.rsp import RspServer
 from gdbflash.board.rsplink import (
     Event,
@@ -178,7 +180,7 @@ def test_packets_and_bytes_are_counted_and_the_count_starts_anew(server: RspServ
 def test_the_link_drops_after_as_many_packets_as_told_once(server: RspServer) -> None:
     with RawClient(server.port) as client:
         client.no_ack()
-        server.link.drop_after = 3
+        server.link.faults = [PacketFault(LinkFault.DROP, Occasion(3, 3))]
         assert client.ask(b"qC") == b"QC1"
         assert client.ask(b"qC") == b"QC1"
         client.send(b"$qC#b4")

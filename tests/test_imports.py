@@ -114,7 +114,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cliopts": CORE | {"__init__", "console", "runlog"},
     "cli": CORE | {"__init__", "boardcommand", "cliopts", "console", "doctor", "output", "planned", "reach"},
     "__main__": {"cli"},
-    "boardcommand": {"board", "errors", "profiles"},
+    "boardcommand": {"board", "errors", "loader", "plan", "profiles"},
     "board": {"board", "errors"},
 }
 

@@ -83,6 +83,8 @@ class Core:
         self.registers = CoreRegisters(self._engine)
         self.translation = Translation(self._engine, space, self.registers)
         self.breakpoints: set[int] = set()
+        self.traps: set[int] = set()
+        """Where the board itself wants to be asked before the instruction; stepping does not ask."""
         self.recheck = False
         """Set by whoever changed what has to be looked at before the next instruction; ends the run."""
         self._lock = threading.Lock()
@@ -203,7 +205,7 @@ class Core:
         while True:
             if self.recheck:
                 return Stop(Cause.INTERRUPTED)
-            self.translation.prepare(self.breakpoints)
+            self.translation.prepare(self.breakpoints | self.traps)
             self._note_block()
             stop = self._execute(0) or self._follow_up()
             if stop is not None:
@@ -266,6 +268,8 @@ class Core:
         pc = self.registers.pc
         if pc in self.breakpoints:
             return Stop(Cause.BREAKPOINT)
+        if pc in self.traps:
+            return Stop(Cause.TRAP)
         if pc in self.translation.block_exits and self.registers.xpsr & IT_BITS:
             return self.step()
         return Stop(Cause.INTERRUPTED)

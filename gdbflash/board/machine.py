@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -18,6 +18,7 @@ from gdbflash.board.bus import BusError
 from gdbflash.board.clock import Clock
 from gdbflash.board.debug import HaltReason
 from gdbflash.board.dwt import Dwt
+from gdbflash.board.mishaps import Mishap, Mishaps
 from gdbflash.board.processor import Processor
 from gdbflash.board.quadspi import Quadspi
 from gdbflash.board.scs import TRCENA
@@ -93,6 +94,7 @@ class Machine:
         self.soc.on_clock_change = self._clock_changed
         self.processor.on_idle = self.quadspi.tick
         self.processor.before_run = self._window.update
+        self._mishaps = Mishaps(self.processor, self.soc.space)
         self._init_threads()
 
     def _init_threads(self) -> None:
@@ -318,6 +320,13 @@ class Machine:
         """Take the watchpoint away; unknown ones are ignored."""
         with self._paused():
             self.processor.core.unwatch(address, size, access)
+
+    # -- mishaps ----------------------------------------------------------------------------------------------
+
+    def plan_mishaps(self, mishaps: Iterable[Mishap]) -> None:
+        """Let these befall the core, in place of earlier ones."""
+        with self._paused():
+            self._mishaps.plan(mishaps)
 
     # -- life -------------------------------------------------------------------------------------------------
 

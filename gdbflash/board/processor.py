@@ -57,6 +57,8 @@ class Processor:
         self.on_idle: Callable[[], None] = lambda: None
         """Called now and then while the core sleeps, so that peripherals see time pass."""
         self.before_run: Callable[[], None] = lambda: None
+        self.on_trap: Callable[[int], HaltReason | None] = lambda _: self.pass_trap()
+        """Called before the instruction at one of `core.traps`, with its address."""
         self.resets = 0
         self.event = False
         self._reset_wanted = False
@@ -224,13 +226,21 @@ class Processor:
             return None
         if cause is Cause.SVC:
             return self._synchronous(Number.SVCALL)
+        if cause is Cause.TRAP:
+            return self.on_trap(self.registers.pc)
         if cause is Cause.MAGIC_BRANCH and self.registers.ipsr:
             return self._return(self.registers.pc | 1)
-        return self._fault(stop)
+        return self.fault(stop)
+
+    def pass_trap(self) -> HaltReason | None:
+        """Execute the instruction at PC though there is a trap."""
+        stop = self.core.step()
+        return None if stop is None else self._react(stop)
 
     # -- faults -----------------------------------------------------------------------------------------------
 
-    def _fault(self, stop: Stop) -> HaltReason | None:
+    def fault(self, stop: Stop) -> HaltReason | None:
+        """Take the fault that the instruction at PC has caused."""
         state = self.exceptions
         if stop.cause in _USAGE:
             state.cfsr |= _USAGE[stop.cause]
@@ -253,7 +263,7 @@ class Processor:
         if state.monitor_enabled and state.group_priority(Number.DEBUG_MONITOR) < self._execution_priority():
             return self._enter(Number.DEBUG_MONITOR)
         if self._execution_priority() <= -1:
-            return self._lock_up()
+            return self.lock_up()
         state.hfsr |= Hfsr.DEBUGEVT
         return self._enter(Number.HARD_FAULT)
 
@@ -264,11 +274,11 @@ class Processor:
         if state.enabled(number) and state.group_priority(number) < now:
             return self._enter(number)
         if now <= -1:
-            return self._lock_up()
+            return self.lock_up()
         state.hfsr |= Hfsr.FORCED
         return self._enter(Number.HARD_FAULT)
 
-    def _lock_up(self) -> HaltReason:
+    def lock_up(self) -> HaltReason:
         """Enter the state that only reset, NMI or a debugger ends (B1.5.15)."""
         self.registers.pc = LOCKUP_ADDRESS
         return HaltReason.LOCKUP
@@ -287,7 +297,7 @@ class Processor:
             # The derived fault is taken instead if it is the more urgent one, else it waits (B1.5.11).
             derived = self._stack_error(Cfsr.STKERR, instead_of=number)
             if derived is None:
-                return self._lock_up()
+                return self.lock_up()
             number = derived
         return self._begin(number, kind)
 
@@ -323,7 +333,7 @@ class Processor:
             state.hfsr |= Hfsr.VECTTBL
             if number in (Number.HARD_FAULT, Number.NMI):
                 registers.ipsr = number
-                return self._lock_up()
+                return self.lock_up()
             state.active.discard(number)
             return self._begin(Number.HARD_FAULT, link)
         registers.xpsr = registers.xpsr & 0xF80F0000 | number | (vector & 1) << 24
@@ -375,6 +385,6 @@ class Processor:
         if state.enabled(number) and state.group_priority(number) < now:
             return self._begin(number, link)
         if now <= -1:
-            return self._lock_up()
+            return self.lock_up()
         state.hfsr |= Hfsr.FORCED
         return self._begin(Number.HARD_FAULT, link)

@@ -16,6 +16,10 @@ import time
 import zlib
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gdbflash.board.badlink import PacketFault
 
 # A byte after 0x7D is the data byte XOR 0x20. These four must never stand bare in a reply ("*" would start a run
 # length); 0x7D comes first, since the others put more of it in.
@@ -24,6 +28,8 @@ _ESCAPED = re.compile(rb"\}(.)", re.DOTALL)
 
 # One read takes what a few of the largest packets need, so that a 16 KiB X packet is one or two system calls.
 _READ_SIZE = 1 << 16
+# How soon a client that leaves is seen while its answer is stalled.
+_STALL_POLL_S = 0.005
 # No personality announces more than 0x4000; a "packet" longer than this never ends and is dropped.
 _LONGEST_PACKET = 1 << 17
 
@@ -118,8 +124,8 @@ class LinkConditions:
     """Microseconds that every reply is late, as a USB probe's turnaround makes it."""
     kib_per_s: float | None = None
     """Rate of both directions together, as on one serial wire; None: as fast as it goes."""
-    drop_after: int | None = None
-    """Packets still to be received before the connection is reset, once; None: never."""
+    faults: list[PacketFault] = field(default_factory=list)
+    """What goes wrong with packets."""
     packets: Counter[str] = field(default_factory=Counter)
     """Packets received, by kind ("m", "Z0", "vCont;c", "qSupported"...) and "\\x03"; clear() starts anew."""
     bytes_received: int = 0
@@ -155,7 +161,7 @@ class Link:
             self._read()
         event = self._events.popleft()
         if isinstance(event, bytes):
-            self._count(packet_kind(event))
+            self._conditions.packets[packet_kind(event)] += 1
         return event
 
     def interrupted(self) -> bool:
@@ -204,18 +210,25 @@ class Link:
             self._write(b"+")
         self._events.append(event)
 
-    def _count(self, kind: str) -> None:
-        conditions = self._conditions
-        conditions.packets[kind] += 1
-        if conditions.drop_after is None:
-            return
-        conditions.drop_after -= 1
-        if conditions.drop_after <= 0:
-            conditions.drop_after = None
-            # A linger time of 0 turns the close into a reset, which is what an unplugged probe's server gives.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._socket.close()
-            raise LinkClosed("dropped on purpose")
+    @property
+    def faults(self) -> list[PacketFault]:
+        """What goes wrong with packets; the list may change at any time."""
+        return self._conditions.faults
+
+    def reset(self) -> None:
+        """Cut the connection; raises LinkClosed."""
+        # A linger time of 0 turns the close into a reset, which is what an unplugged probe's server gives.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+        raise LinkClosed("dropped on purpose")
+
+    def stall(self, seconds: float | None) -> None:
+        """Do nothing for so many seconds, None: for ever. Raises LinkClosed as soon as the client is gone."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while end is None or time.monotonic() < end:
+            time.sleep(_STALL_POLL_S)
+            while select.select([self._socket], [], [], 0)[0]:
+                self._read()
 
     def _write(self, data: bytes) -> None:
         self._pass(len(data))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from gdbflash.board.badlink import BadLink
 from gdbflash.board.bus import BusError
 from gdbflash.board.debug import DebugPort, HaltReason
 from gdbflash.board.personality import Action, Personality
@@ -28,7 +29,7 @@ from gdbflash.board.rspdata import (
     unhex,
 )
 from gdbflash.board.rspflash import FlashPackets
-from gdbflash.board.rsplink import Link, LinkClosed, Signal, escape
+from gdbflash.board.rsplink import Link, LinkClosed, Signal, escape, packet_kind
 from gdbflash.board.softbreak import Breakpoints
 from gdbflash.board.targetxml import memory_map_xml, target_xml
 
@@ -53,6 +54,7 @@ class Session:
     def __init__(self, port: DebugPort, link: Link, personality: Personality) -> None:
         self._port = port
         self._link = link
+        self._bad_link = BadLink()
         self._traits = personality
         self._breakpoints = Breakpoints(port)
         self._attached = not personality.attach_needed
@@ -76,13 +78,20 @@ class Session:
                 self._port.halt()
             while not self._over:
                 event = self._link.receive()
-                reply = self._interrupt() if isinstance(event, Signal) else self.answer(event)
+                reply = self._interrupt() if isinstance(event, Signal) else self._carry(event)
                 if reply is not None:
                     self._link.send(reply)
         except LinkClosed:
             pass  # Clients may leave without a word; that is the end of a session and no error.
         finally:
             self._breakpoints.clear_all()
+
+    def _carry(self, packet: bytes) -> bytes | None:
+        """Answer a packet as well as the link lets it through."""
+        link = self._link
+        if not link.faults:
+            return self.answer(packet)
+        return self._bad_link.carry(link.faults, packet, packet_kind(packet), self.answer, link.reset, link.stall)
 
     def answer(self, packet: bytes) -> bytes | None:
         """Do what a packet asks and give the reply; None where there is none, empty where it is not supported."""

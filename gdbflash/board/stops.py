@@ -12,6 +12,8 @@ class Cause(enum.Enum):
     INTERRUPTED = enum.auto()
     """Asked to, from another thread or by an access that wants `Core.recheck`."""
     BREAKPOINT = enum.auto()
+    TRAP = enum.auto()
+    """One of `Core.traps`."""
     WATCHPOINT = enum.auto()
     """PC is behind the instruction that made the access to address."""
     SLEEP_INTERRUPT = enum.auto()
