@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from . import __version__
+from .config import load_config
 from .console import Console
 from .errors import GdbflashError, InputError
-from .events import Event, Noted
+from .events import Detailed, Event, Noted
 from .loader import ExternalLoader, load_loader
 from .options import After, Before, CallOptions, RunOptions
 from .ranges import Range
@@ -58,6 +59,7 @@ class Settings:
     verbosity: int = 0
     as_json: bool = False
     log_file: Path | None = None
+    config_file: Path | None = None
     words: Sequence[str] = ()
     """The command line without the program's name."""
     log: RunLog | None = field(default=None, repr=False)
@@ -114,7 +116,7 @@ def _note(name: str, value_of: Callable[[Any], Any]) -> Callable[[click.Context,
 
 
 def global_options(command: Command) -> Command:
-    """Add -v, -q, --json and --log."""
+    """Add -v, -q, --json, --log and --config."""
     for option in (
         click.option(
             "-v",
@@ -145,6 +147,14 @@ def global_options(command: Command) -> Command:
             expose_value=False,
             callback=_note("log_file", Path),
             help="Write all traffic with gdb and servers, time-stamped, to FILE: for bug reports.",
+        ),
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            expose_value=False,
+            callback=_note("config_file", Path),
+            help="Take options from FILE; else from gdbflash.toml or pyproject.toml of the project.",
         ),
     ):
         command = option(command)
@@ -207,20 +217,76 @@ _REACH_OPTIONS = (
         metavar="X",
         help="Multiply every time-out.",
     ),
-    click.option("--irq", is_flag=True, help="Let the loader take interrupts."),
-    click.option("--ignore-init-result", is_flag=True, help="Go on although Init did not return 1."),
+    click.option("--irq/--no-irq", default=False, help="Let the loader take interrupts."),
+    click.option(
+        "--ignore-init-result/--no-ignore-init-result", default=False, help="Go on although Init did not return 1."
+    ),
 )
 
 
 def reach_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that reach a target; the command gets them as `reach`."""
 
+    @click.pass_context
     @functools.wraps(command)
-    def gathered(*args: Any, **kwargs: Any) -> Any:
+    def gathered(ctx: click.Context, *args: Any, **kwargs: Any) -> Any:
         fields = {name: kwargs.pop(name) for name in Reach.__dataclass_fields__}
+        _configure(ctx, fields)
         return command(*args, reach=Reach(**fields), **kwargs)
 
     wrapped: Callable[..., Any] = gathered
     for option in reversed(_REACH_OPTIONS):
         wrapped = option(wrapped)
     return wrapped
+
+
+def _configure(ctx: click.Context, fields: dict[str, Any]) -> None:
+    """Fill in from the config file what the command line left open; raises InputError naming file and key."""
+    settings = ctx.ensure_object(Settings)
+    config = load_config(settings.config_file, Path.cwd())
+    if config is None:
+        return
+    known = {max(each.opts, key=len).lstrip("-"): each for each in ctx.command.params if each.name in fields}
+    for key, value in config.values.items():
+        if key not in known:
+            raise InputError(
+                f"{config.path}: {key} is no option that a file may have; those are {', '.join(sorted(known))}.",
+                path=str(config.path),
+                key=key,
+            )
+        try:
+            checked = _value(known[key], value, config.path.parent, ctx)
+        except (click.BadParameter, InputError) as error:
+            raise InputError(
+                f"{config.path}: {key}: {error.message.rstrip('.')}.", path=str(config.path), key=key
+            ) from error
+        name = known[key].name or ""
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "DEFAULT":
+            fields[name] = checked
+    for key in config.ignored:
+        message = f"{key} in {config.path} does not count, since nobody named that file: add --config {config.path}."
+        settings.observe(Noted("config-ignored", message, {"path": str(config.path), "key": key}))
+    settings.observe(Detailed("config", f"Options come from {config.path}: {', '.join(config.values)}"))
+
+
+def _value(parameter: click.Parameter, value: Any, folder: Path, ctx: click.Context) -> Any:
+    """Check a value of a config file by its option; raises InputError, BadParameter."""
+    if parameter.name == "loader_files":
+        files = [value] if isinstance(value, str) else value
+        if not isinstance(files, list) or not all(isinstance(each, str) for each in files):
+            raise InputError(f"{value!r} is no file name and no list of them")
+        return tuple(folder / each for each in files)
+    wanted: str
+    kinds: tuple[type, ...]
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        wanted, kinds = "true or false", (bool,)
+    elif parameter.type is FACTOR:
+        wanted, kinds = "a number", (int, float)
+    elif isinstance(parameter.type, click.IntRange):
+        wanted, kinds = "a whole number", (int,)
+    else:
+        wanted, kinds = "a text in quotes", (str,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise InputError(f"{value!r} is not {wanted}")
+    return value if isinstance(value, bool) else parameter.type.convert(str(value), parameter, ctx)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from .errors import InputError
 
 
-def read_file(path: str | os.PathLike[str], largest: int, defect: type[InputError]) -> bytes:
+def read_file(
+    path: str | os.PathLike[str], largest: int, defect: type[InputError], *, may_be_empty: bool = False
+) -> bytes:
     """Read at most largest bytes; raises defect when the file is unreadable, empty, too large or no file at all."""
     name = os.fspath(path)
     try:
@@ -34,6 +36,6 @@ def read_file(path: str | os.PathLike[str], largest: int, defect: type[InputErro
         raise defect(
             f"{name} has more than {largest >> 20} MiB, which cannot be what is meant. Check its name.", path=name
         )
-    if not data:
+    if not data and not may_be_empty:
         raise defect(f"{name} is empty. Build or copy it again.", path=name)
     return data
