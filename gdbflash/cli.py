@@ -7,13 +7,11 @@ target need is imported by them, so that `info` and `--help` answer at once.
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -32,8 +30,9 @@ from .errors import (
     SetupError,
     TargetError,
 )
-from .events import bytes_in_words
+from .interruption import Interruption
 from .loader import ExternalLoader, describe, load_loader
+from .loaderreport import show_findings, show_loader
 from .options import VerifyMode
 from .plan import EraseMode, need, plan_erase, plan_write
 from .planned import planned
@@ -70,31 +69,6 @@ def commands(ctx: click.Context) -> None:
     ctx.ensure_object(Settings)
 
 
-class Interruption:
-    """Turn SIGINT and SIGTERM into a wish to stop: heeded between loader calls, or at once the second time."""
-
-    def __init__(self) -> None:
-        self.patient = False
-        """Whether something is going on that the first signal should let come to its next stop."""
-        self.requested = False
-
-    def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        """Take a signal."""
-        if self.requested or not self.patient:
-            raise KeyboardInterrupt
-        self.requested = True
-
-    @contextlib.contextmanager
-    def installed(self) -> Iterator[None]:
-        """Listen to the signals while the body runs."""
-        before = {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, previous in before.items():
-                signal.signal(number, previous)
-
-
 @contextlib.contextmanager
 def flashing(settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ...]) -> Iterator[Flasher]:
     """Reach the target and give a flasher for it while the body runs."""
@@ -124,31 +98,22 @@ def info(settings: Settings, loader: Path) -> None:
     if settings.as_json:
         settings.console.object(describe(found))
         return
-    storage = found.storage
-    console = settings.console
-    groups = ", ".join(f"{each.count} x {bytes_in_words(each.size)}" for each in storage.sectors)
-    console.table(
-        [
-            ("name", storage.name),
-            ("type", storage.type_name),
-            ("storage", f"{Range(storage.address, storage.extent)}  {bytes_in_words(storage.extent)}"),
-            ("sectors", groups or "none"),
-            ("page", bytes_in_words(storage.page_size)),
-            ("erased", f"0x{storage.erased_value:02X}"),
-            ("functions", ", ".join(f"{name} 0x{address:08X}" for name, address in sorted(found.functions.items()))),
-            ("linked at", f"0x{found.link_address:08X}, return trap at 0x{found.return_address:08X}"),
-            (
-                "RAM need",
-                f"{bytes_in_words(sum(each.memory_size for each in found.load_segments))} and stack and buffer",
-            ),
-        ]
-    )
-    for segment in found.segments:
-        console.say(
-            f"segment   0x{segment.address:08X}  {len(segment.data)} bytes in the file, {segment.memory_size} in memory"
-        )
-    for finding in found.findings:
-        console.say(f"{finding.severity}: {finding.message}", style="yellow" if finding.severity != "info" else "dim")
+    show_loader(settings.console, found)
+
+
+@commands.command()
+@click.argument("loader", type=click.Path(path_type=Path))
+@global_options
+@click.pass_obj
+def lint(settings: Settings, loader: Path) -> None:
+    """Say what the author or user of LOADER should know about it. Needs no target."""
+    found = load_loader(loader)
+    if settings.as_json:
+        settings.console.object({"path": found.path, "findings": describe(found)["findings"]})
+        return
+    show_findings(settings.console, found)
+    count = len(found.findings)
+    settings.console.say(f"{found.path}: {count or 'no'} finding{'s' * (count != 1)}")
 
 
 @commands.command()

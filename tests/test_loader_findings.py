@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gdbflash.cli import main
 from gdbflash.loader import Finding, parse_loader
 
 from . import stldr
@@ -140,3 +143,18 @@ def test_code_stored_elsewhere() -> None:
     assert [finding.code for finding in loader.findings] == ["load-address", "no-verify"]
     assert "0x08010000" in loader.findings[0].message
     assert loader.load_segments[0].address == 0x24000004
+
+
+def test_lint_says_what_stands_out_and_is_no_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "another.stldr"
+    path.write_bytes(stldr.stldr())
+    assert main(["lint", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "warning: The storage is named 'W25Q128_TEST' and the file 'another'" in shown
+    assert shown.endswith(f"{path}: 2 findings\n")
+    assert main(["lint", str(path), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["path"] == str(path)
+    assert [each["code"] for each in said["findings"]] == ["name", "no-verify"]
+    assert main(["lint", str(tmp_path)]) == 2
+    assert "is a directory" in capsys.readouterr().err
