@@ -29,7 +29,7 @@ time; without it, every time.
 
 - `stall` or `stall:SECONDS`: the answer to a packet never comes, or is late
 
-- `error:PACKET`: packets of this kind (`m`, `M`, `X`, `P`, `vCont;c`...) are answered with an error
+- `error` or `error:PACKET`: packets, or those of a kind (`m`, `M`, `X`, `P`, `vCont;c`...), are answered with an error
 
 - `corrupt`: one bit of what a read of memory answers is wrong
 

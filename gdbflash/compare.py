@@ -50,9 +50,10 @@ class Comparison:
             "pattern": pattern,
         }
         sample = f"expected {self._expected[:8].hex(' ')}, found {self._actual[:8].hex(' ')}"
+        differ = "1 byte differs" if self.count == 1 else f"{self.count} bytes differ"
+        where = f"at 0x{self.first:08X}" if self.count == 1 else f"from 0x{self.first:08X} to 0x{self.last:08X}"
         raise Mismatch(
-            f"{what}: {self.count} bytes differ from 0x{self.first:08X} to 0x{self.last:08X} ({sample}"
-            f"{': ' + pattern if pattern else ''}). {meaning or advice}",
+            f"{what}: {differ} {where} ({sample}{': ' + pattern if pattern else ''}). {meaning or advice}",
             **data,
         )
 

@@ -245,9 +245,7 @@ class Flasher:
         """Take the bytes that the erase takes, reading what is not blank; raises TargetError naming the way out."""
         blank = [(each.address, memoryview(bytes([erased_value]) * each.size)) for each in delta.blank]
         try:
-            read = [
-                (where.address, memoryview(data)) for where, data in inspection.read(Operation.READ, "read", delta.keep)
-            ]
+            read = [(where.address, memoryview(data)) for where, data in inspection.read_proven(delta.keep)]
         except TargetError as error:
             raise type(error)(
                 f"The bytes to keep beside the image could not be read, and nothing was erased: {error.message} "
@@ -272,10 +270,10 @@ class Flasher:
         return Report(sum(job.content.size for job in jobs), calls=self.calls, verified=VerifyMode.DIGEST.value)
 
     def read(self, loader: ExternalLoader, where: Range, sink: Callable[[bytes], None]) -> Report:
-        """Read a range of the storage and give it to sink slice by slice."""
-        for _, data in Inspection(self.open(loader), self._phases).read(Operation.READ, "read", (where,)):
+        """Read a range of the storage and give it to sink slice by slice; raises Mismatch when it came wrong."""
+        for _, data in Inspection(self.open(loader), self._phases).read_proven((where,)):
             sink(data)
-        return Report(where.size, calls=self.calls)
+        return Report(where.size, calls=self.calls, verified=VerifyMode.DIGEST.value)
 
     def erase(self, loader: ExternalLoader, sectors: Sequence[Sector], *, chip: bool = False) -> Report:
         """Erase sectors (with chip: all of them, by MassErase) and see that they are blank; raises Mismatch."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 
 from .compare import Comparison
 from .delta import State, Unit
@@ -24,6 +25,8 @@ from .survey import Survey
 FIRST_SLICE = 256 * 1024
 """Bytes that are read first: what they take says how many the next ones may be."""
 LEAST_SLICE = 16 * 1024
+HELD = 16 << 20
+"""Bytes that were read and are kept until the end, when there is time to digest them: larger than most memories."""
 
 
 class Inspection:
@@ -49,6 +52,44 @@ class Inspection:
                 data = self._opened.read(where)
                 advance(where.size)
                 yield where, data
+
+    def read_proven(self, places: Sequence[Range]) -> Iterator[tuple[Range, bytes]]:
+        """Read places slice by slice, and see at the end that the target's digests of them are those of what came.
+
+        Raises Mismatch then: of that, nothing that was given is to be used.
+        """
+        came: dict[Range, bytes] = {}
+        held: list[tuple[Range, bytes]] = []
+        for where, data in self.read(Operation.READ, "read", places):
+            held.append((where, data))
+            if sum(each.size for each, _ in held) > HELD:
+                came.update(self._digests_of(held))
+                held.clear()
+            yield where, data
+        pieces = [*came, *self._survey.pieces(where for where, _ in held)]
+        if not pieces:
+            return
+        with ThreadPoolExecutor(1) as beside, self._phases.phase("verify", _size(places)) as advance:
+            rest = beside.submit(self._digests_of, held)  # while the target computes its own
+            self._opened.begin(Operation.READ)
+            found = [pair for group in self._survey.found(pieces, advance) for pair in group]
+            came.update(rest.result())
+        wrong = [piece for piece, digest in found if came[piece] != digest]
+        if wrong:
+            raise Mismatch(
+                f"What was read is not what the target holds: of {len(pieces)} pieces {len(wrong)} differ by their "
+                f"digests, first {wrong[0]}. Bytes change on the way, or are not read the same twice: lower the probe's "
+                "speed, and check its cable and the memory's clock.",
+                first=wrong[0].address,
+                last=wrong[-1].end - 1,
+                pieces=len(wrong),
+            )
+
+    def _digests_of(self, slices: Sequence[tuple[Range, bytes]]) -> dict[Range, bytes]:
+        """Compute the digests of what was read, by piece."""
+        content = Content(tuple((where.address, memoryview(data)) for where, data in slices))
+        pieces = self._survey.pieces(where for where, _ in slices)
+        return dict(zip(pieces, self._survey.expected(pieces, content), strict=True))
 
     @property
     def largest_piece(self) -> int:

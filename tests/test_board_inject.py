@@ -43,6 +43,7 @@ def symbol(file: str, function: str) -> int:
         ("stall", Injection(link=[PacketFault(LinkFault.STALL)])),
         ("stall:0.5@3", Injection(link=[PacketFault(LinkFault.STALL, Occasion(3, 3), seconds=0.5)])),
         ("error:vCont;c@2+", Injection(link=[PacketFault(LinkFault.ERROR, Occasion(2), "vCont;c")])),
+        ("error@9", Injection(link=[PacketFault(LinkFault.ERROR, Occasion(9, 9))])),
         ("corrupt@2-5", Injection(link=[PacketFault(LinkFault.CORRUPT, Occasion(2, 5))])),
         ("late", Injection(link=[PacketFault(LinkFault.LATE)])),
         ("stlink:usb@7+", Injection(stlink=(LinkFailure.USB, Occasion(7)))),
@@ -79,7 +80,7 @@ def test_several_faults_add_up() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "drop:3", "drop@0", "drop@5-4", "stall:soon", "error", "stlink", "stlink:fire", "melt:0x100"),
+        *("", "drop:3", "drop@0", "drop@5-4", "stall:soon", "corrupt:m", "stlink", "stlink:fire", "melt:0x100"),
         *("fault:bus", "fault:bus:", "fault:love:0x100", "return:0x100", "return:one:0x100", "hang:Write"),
         *("flip:r2:8:0x100", "flip:r99:1:0x100", "flip:r2:0x100", "protected@2", "protected:1"),
         *("stuck:0x90000000:0", "stuck:0:0:0", "stuck:0x90000000:0:2"),

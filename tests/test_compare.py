@@ -36,6 +36,13 @@ def test_a_mismatch_names_first_last_and_count_over_slices() -> None:
     }
 
 
+def test_one_byte_is_one_byte() -> None:
+    comparison = Comparison()
+    comparison.feed(0x90000000, b"\1\2", b"\1\3")
+    with pytest.raises(Mismatch, match=r"^Bad: 1 byte differs at 0x90000001 \(expected 02, found 03\)\. Retry\.$"):
+        comparison.check("Bad", "Retry.")
+
+
 @pytest.mark.parametrize(
     ("actual", "pattern"),
     [

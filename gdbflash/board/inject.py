@@ -102,8 +102,8 @@ def _split_occasion(text: str) -> tuple[str, Occasion]:
 def _packet_fault(fault: LinkFault, rest: str, occasion: Occasion) -> PacketFault:
     if fault is LinkFault.STALL:
         return PacketFault(fault, occasion, seconds=float(rest) if rest else None)
-    if (fault is LinkFault.ERROR) != bool(rest):
-        raise ValueError("only error names a PACKET, and has to")
+    if rest and fault is not LinkFault.ERROR:
+        raise ValueError("only error names a PACKET")
     return PacketFault(fault, occasion, packet=rest)
 
 
