@@ -78,8 +78,8 @@ class Inspection:
         if wrong:
             raise Mismatch(
                 f"What was read is not what the target holds: of {len(pieces)} pieces {len(wrong)} differ by their "
-                f"digests, first {wrong[0]}. Bytes change on the way, or are not read the same twice: lower the probe's "
-                "speed, and check its cable and the memory's clock.",
+                f"digests, first {wrong[0]}. Bytes change on the way, or are not read the same twice: lower the "
+                "probe's speed, and check its cable and the memory's clock.",
                 first=wrong[0].address,
                 last=wrong[-1].end - 1,
                 pieces=len(wrong),

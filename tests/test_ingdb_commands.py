@@ -66,7 +66,7 @@ def test_a_chip_is_written_read_verified_erased_and_checked(sitting: Sitting) ->
     assert "70001 bytes are the same" in shown
     chip.memory[0x20003 + 17] ^= 1
     shown = gdb.run(f'gdbflash verify "{image}@{FLASH + 0x20003:#x}"')
-    assert f"1 bytes differ from 0x{FLASH + 0x20014:08X} to 0x{FLASH + 0x20014:08X}" in shown
+    assert f"1 byte differs at 0x{FLASH + 0x20014:08X}" in shown
 
     back = sitting.folder / "back.bin"
     assert "70001 bytes from 0x90020003" in gdb.run(f"gdbflash read {FLASH + 0x20003:#x} 70001 -o {back}")
