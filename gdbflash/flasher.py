@@ -144,6 +144,7 @@ class Flasher:
                 options = replace(options, largest_buffer=RESTORE_BUFFER)
             with self._phases.phase("init", label=loader.storage.name):
                 self._loaded = load(self._target, loader, options, self._observe, self._save if saving else None)
+            self._loaded.pause = self._phases.pause
         if operation is not None:
             self._loaded.begin(operation)
         return self._loaded
@@ -175,7 +176,7 @@ class Flasher:
         storage = job.loader.storage
         opened = self.open(job.loader)
         inspection = Inspection(opened, self._phases)
-        identity = recovery.Identity(storage.name, storage.address, storage.extent, opened.device.unit)
+        identity = opened.identity
         asked = job.content
         job = self._with_recovered(job, identity)
         delta = everything(job) if full else self._delta(inspection, job)

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from .errors import Interrupted
 from .events import Advanced, Finished, Observer, Phase, Started
 
+_LOOK_SECONDS = 0.05
+"""Between two looks at whether the user wants a pause to end."""
+
 
 class Phases:
     """Makes phases for one observer."""
@@ -19,6 +22,14 @@ class Phases:
     def __init__(self, observe: Observer, cancelled: Callable[[], bool] = lambda: False) -> None:
         self.observe = observe
         self._cancelled = cancelled
+
+    def pause(self, seconds: float) -> None:
+        """Let seconds pass; raises Interrupted when `cancelled` says so."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._cancelled():
+                raise Interrupted("Interrupted while waiting for the chip.")
+            time.sleep(min(_LOOK_SECONDS, left))
 
     @contextmanager
     def phase(self, phase: Phase, total: int = 0, label: str = "") -> Iterator[Callable[[int], None]]:

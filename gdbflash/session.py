@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from . import autopsy, evidence
+from . import autopsy, evidence, unfinished
 from .call import SUCCESS, Call, Returned, Unreturned, expect_success, perform
 from .devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ram_around
 from .digest import Key, Routine
@@ -21,6 +21,7 @@ from .loader import ExternalLoader
 from .options import CallOptions
 from .plan import Content, EraseStep, need
 from .ranges import Range
+from .recovery import Identity
 from .routine_code import ENTRY_CODE
 from .target import Target
 from .workarea import watched
@@ -28,6 +29,11 @@ from .workarea import watched
 _BKPT = bytes.fromhex("00be00be")
 """Two BKPT #0 on the return word: the net below the breakpoint."""
 _MIB = 1 << 20
+INIT_SECONDS = 10.0
+"""Base time-out of Init."""
+LEAST_INITS = 2
+BUSY_SECONDS = 0.5
+"""Between two calls of Init while the chip may be busy with an erase."""
 _ATTEMPTS = 3
 """How often bytes are read anew that the server may have overwritten."""
 
@@ -148,6 +154,10 @@ class LoadedLoader:
         self.layout = layout
         self.device = device
         self.routine = Routine(layout.routine, Key.random())
+        storage = loader.storage
+        self.identity = Identity(storage.name, storage.address, storage.extent, device.unit)
+        self.pause: Callable[[float], None] = time.sleep
+        """Lets seconds pass while the chip is busy; may raise what its owner wants to end the wait with."""
         self.calls = 0
         self.filling = 0.0
         """Seconds that it took to put the last call's data into RAM."""
@@ -204,22 +214,50 @@ class LoadedLoader:
             self._load_again()
         if operation is self._operation:
             return
-        call = Call("Init", need(self.loader, "Init"), timeout=10.0)
-        returned = self.call(call)
+        returned, times = self._initialise()
         if returned.r0 != SUCCESS:
-            self._observe(Noted("init-retried", f"Init returned {returned.r0}; calling it once more."))
-            returned = self.call(call)
-        if returned.r0 != SUCCESS:
+            often = "twice" if times == 2 else f"{times} times"
             if not self._options.ignore_init_result:
                 raise CallFailed(
-                    f"Init of {self.loader.path} returned {returned.r0} instead of 1, twice. Check that the loader is "
-                    "for this board's pins and chip, and the chip's power; --ignore-init-result goes on regardless.",
+                    f"Init of {self.loader.path} returned {returned.r0} instead of 1, {often}. Check that the loader "
+                    "is for this board's pins and chip, and the chip's power; --ignore-init-result goes on regardless.",
                     function="Init",
                     arguments=[],
                     result=returned.r0,
+                    times=times,
                 )
-            self._observe(Noted("init-ignored", f"Init returned {returned.r0} twice; going on as asked."))
+            self._observe(Noted("init-ignored", f"Init returned {returned.r0} {often}; going on as asked."))
         self._operation = operation
+
+    def _initialise(self) -> tuple[Returned, int]:
+        """Call Init until it returns 1, and give how often: twice, and longer while the chip may be erasing."""
+        left = self._time_of_interrupted_erase()
+        end = time.monotonic() + left
+        call = Call("Init", need(self.loader, "Init"), timeout=max(INIT_SECONDS, left))
+        returned, times = self.call(call), 1
+        while returned.r0 != SUCCESS and (times < LEAST_INITS or time.monotonic() < end):
+            if times < LEAST_INITS:
+                self._observe(Noted("init-retried", f"Init returned {returned.r0}; calling it once more."))
+            else:
+                self.pause(BUSY_SECONDS)
+            returned, times = self.call(call), times + 1
+        if left and returned.r0 == SUCCESS:
+            unfinished.forget(self.identity)
+        return returned, times
+
+    def _time_of_interrupted_erase(self) -> float:
+        """Give for how many seconds an interrupted chip erase may still go on, and tell the user."""
+        left = unfinished.seconds_left(self.identity)
+        if left:
+            self._observe(
+                Noted(
+                    "chip-erasing",
+                    "A chip erase was interrupted and may still go on in the chip, whatever is reset: "
+                    f"Init is tried for up to {left:.0f} s. Power-cycling the chip ends it, too.",
+                    {"seconds": round(left, 1)},
+                )
+            )
+        return left
 
     def call(self, call: Call, data: bytes = b"", place: int | None = None) -> Returned:
         """Perform one call as it stands, its time-out scaled, with data in the buffer, or at another place."""
@@ -320,7 +358,9 @@ class LoadedLoader:
 
     def mass_erase(self, sectors: int) -> None:
         """Erase the whole storage of so many sectors."""
-        self._succeed("MassErase", (0,), max(400.0, 5.0 * sectors))
+        seconds = max(400.0, 5.0 * sectors)
+        with unfinished.noted(self.identity, seconds * self._options.timeout_scale):
+            self._succeed("MassErase", (0,), seconds)
 
     def verifies(self, address: int, data: bytes) -> bool:
         """Ask the loader's Verify whether whole, aligned words hold data, and believe it only with its checksum.

@@ -74,6 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planned": {"errors", "events", "plan"},
     "quiesce": {"errors", "target"},
     "recovery": {"errors", "plan"},
+    "unfinished": {"errors", "recovery"},
     "spec": VALUES,
     "entry": {"ranges", "routine_code"},
     "call": {"entry", "errors", "layout", "target"},
@@ -83,7 +84,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "digest": {"call", "ranges", "routine_code"},
     "routine_code": set(),
     "workarea": {"ranges"},
-    "session": VALUES | SEAM | {"autopsy", "call", "devices", "digest", "evidence", "routine_code", "workarea"},
+    "session": VALUES
+    | SEAM
+    | {"autopsy", "call", "devices", "digest", "evidence", "recovery", "routine_code", "unfinished", "workarea"},
     "flasher": CORE - {"spec", "flasher"},
     "profiles": {"errors", "target"},
     "endpoint": {"errors"},
