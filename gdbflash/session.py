@@ -14,7 +14,7 @@ from . import autopsy, evidence, unfinished
 from .call import SUCCESS, Call, Returned, Unreturned, expect_success, perform
 from .devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ram_around
 from .digest import Key, Routine
-from .errors import CallFailed, ConnectionLost, PlanError, PrepareError, TargetError
+from .errors import CallFailed, CallNotMade, ConnectionLost, PlanError, PrepareError, TargetError
 from .events import Detailed, Noted, Observer
 from .layout import PAINT, WORD, Layout, plan_layout, stack_used
 from .loader import ExternalLoader
@@ -336,7 +336,12 @@ class LoadedLoader:
     def call_for_results(self, call: Call, data: bytes, place: int, where: Range) -> tuple[Returned, bytes]:
         """Perform one call with data at place, and take what it leaves in RAM; once more where others came between."""
         for _ in range(_ATTEMPTS):
-            returned = self.call(call, data, place)
+            try:
+                returned = self.call(call, data, place)
+            except CallNotMade:
+                if not self._overwritten():
+                    raise
+                continue  # what the call left may have been overwritten too
             results = self.target.read_memory(where.address, where.size)
             if not self._overwritten():
                 return returned, results
