@@ -46,15 +46,15 @@ class Cut:
         self._page = page
         self._rest = Range(0, 0)
 
-    def take(self) -> Range | None:
-        """Give the next piece, None behind the last one."""
+    def take(self, most: int | None = None) -> Range | None:
+        """Give the next piece, of at most so many bytes, None behind the last one."""
         while not self._rest.size:
             place = next(self._places, None)
             if place is None:
                 return None
             self._rest = place
         rest = self._rest
-        size = self.pace.limit
+        size = self.pace.limit if most is None else min(most, self.pace.limit)
         align = self._page if 0 < self._page <= size else 1
         end = min(rest.end, (rest.address + size) // align * align)
         self._rest = Range(end, rest.end - end)

@@ -54,28 +54,31 @@ class Programming:
             self._opened.begin(Operation.WRITE)
             pace = Pace(FIRST_CALL, min(LEAST_CALL, self._opened.chunk), self._opened.chunk)
             cut = Cut(content.ranges, pace, self._storage.page_size)
-            if self._one_by_one(cut, content, advance):
-                self._overlapped(cut, content, advance)
+            done = self._one_by_one(cut, content, advance)
+            if done < content.size:
+                self._overlapped(cut, content, advance, done)
 
-    def _one_by_one(self, cut: Cut, content: Content, advance: Callable[[int], None]) -> bool:
-        """Send and program in turn until all is done, or overlapping both would pay (True)."""
+    def _one_by_one(self, cut: Cut, content: Content, advance: Callable[[int], None]) -> int:
+        """Send and program in turn until all is done or overlapping both would pay; returns the bytes done."""
+        done = 0
         while (where := cut.take()) is not None:
             begun = time.monotonic()
             returned = self._opened.write(where.address, content.read(where))
             whole = time.monotonic() - begun
             cut.pace.learn(where.size, whole)
             advance(where.size)
+            done += where.size
             possible = returned is not None and self._opened.target.capabilities.writes_while_running
             if possible and returned is not None and pays(self._opened.filling, returned.seconds, whole):
-                return True
-        return False
+                break
+        return done
 
-    def _overlapped(self, cut: Cut, content: Content, advance: Callable[[int], None]) -> None:
+    def _overlapped(self, cut: Cut, content: Content, advance: Callable[[int], None], done: int) -> None:
         """Send each chunk while the one before is programmed."""
         halves = self._halves()
         cut.pace.bound(halves[0].size)
         here, other = halves
-        where, sent = cut.take(), False
+        where, sent, left = cut.take(), False, content.size - done
         while where is not None:
             begun = time.monotonic()
             data = content.read(where)
@@ -84,7 +87,8 @@ class Programming:
                 self._phases.observe(
                     Noted("sent-again", "What was sent to RAM while Write ran did not arrive there: it is sent again.")
                 )
-            following = cut.take()
+            left -= where.size
+            following = cut.take(max(FIRST_CALL, left // 2))  # small last ones: beside the last nothing is sent
             sent = following is not None and self._opened.target.capabilities.writes_while_running
             if sent and following is not None:
                 self._opened.target.write_while_running(other.address, content.read(following))

@@ -193,7 +193,7 @@ def test_the_link_drops_after_as_many_packets_as_told_once(server: RspServer) ->
 
 def test_latency_and_rate_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("gdbflash.board.rsplink.time.sleep", slept.append)
+    monkeypatch.setattr("gdbflash.board.rsplink.pause", slept.append)
     monkeypatch.setattr("gdbflash.board.rsplink.time.monotonic", lambda: 100.0)
     here, there = tcp_pair()
     with here, there:

@@ -167,7 +167,7 @@ def test_the_link_fails_after_some_commands(server: StlinkServer, failure: LinkF
 
 def test_delays_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("gdbflash.board.stlinktcp.time.sleep", slept.append)
+    monkeypatch.setattr("gdbflash.board.stlinktcp.pause", slept.append)
     link = StlinkLink(latency_us=250, kib_per_s=512)
     assert link.carry(1024) is None
     assert slept == [pytest.approx(0.00025 + 1 / 512)]

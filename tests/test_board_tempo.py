@@ -12,6 +12,7 @@ from gdbflash import boardcommand
 from gdbflash.board import clock as clocks
 from gdbflash.board.chips import DATA_SHEET, FAST
 from gdbflash.board.clock import Clock
+from gdbflash.board.machine import Machine
 from gdbflash.board.tempo import Tempo
 from gdbflash.boardcommand import BoardOptions
 from gdbflash.cli import main
@@ -61,10 +62,46 @@ def test_waiting_software_lets_the_host_rest(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_rest_ends_early_and_soon(
     monkeypatch: pytest.MonkeyPatch, scale: float, seconds: float, slept: float | None
 ) -> None:
-    sleeps: list[float] = []
-    monkeypatch.setattr(time, "sleep", sleeps.append)
-    Clock(scale).rest(seconds)
-    assert sleeps == ([] if slept is None else [pytest.approx(slept)])
+    clock = Clock(scale)
+    waits: list[float] = []
+    monkeypatch.setattr(clock.stirring, "wait", waits.append)
+    clock.rest(seconds)
+    assert waits == ([] if slept is None else [pytest.approx(slept)])
+
+
+def test_whoever_wants_the_core_ends_its_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    with Machine() as machine:
+        read = machine.soc.space.read_bytes
+
+        def noted(address: int, size: int) -> bytes:
+            seen.append(machine.clock.stirring.is_set())
+            return read(address, size)
+
+        monkeypatch.setattr(machine.soc.space, "read_bytes", noted)
+        machine.read_memory(0x24000000, 4)
+        assert not machine.clock.stirring.is_set()
+    assert seen == [True]
+
+
+def test_a_pause_ends_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 64.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        slept.append(seconds)
+        now += seconds or 2**-13
+
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    clocks.pause(0.002)
+    assert slept[0] == pytest.approx(0.0017)
+    assert slept[1:] == [0] * 3  # the first sleep may end late
+    assert 64.002 <= now < 64.0022
+    slept.clear()
+    clocks.pause(-0.1)
+    assert slept == []
 
 
 def test_the_board_command_hands_the_figures_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,3 +76,8 @@ def test_a_bound_holds_at_once_and_later(most: int, limit: int) -> None:
     assert pace.limit == most
     pace.learn(pace.limit, 100.0)
     assert pace.limit <= most
+
+
+def test_a_piece_may_be_bounded_for_once() -> None:
+    cut = Cut((Range(0, 5000),), Pace(2048, 256, 4096), 256)
+    assert [cut.take(600), cut.take(), cut.take(9000)] == [Range(0, 512), Range(512, 2048), Range(2560, 2048)]

@@ -15,6 +15,15 @@ _WAKE_UP = 0.0003
 _LONGEST_REST = 0.002
 
 
+def pause(seconds: float) -> None:
+    """Let host seconds pass, as exactly as the host can: a link that is late by a sleep's error is another link."""
+    end = time.perf_counter() + seconds
+    if seconds > _WAKE_UP:
+        time.sleep(seconds - _WAKE_UP)
+    while time.perf_counter() < end:
+        time.sleep(0)  # others get their turn
+
+
 class Clock:
     """Board time in seconds since power-on; safe to use from any thread."""
 
@@ -26,6 +35,8 @@ class Clock:
         self._lock = threading.Lock()
         self._start = time.monotonic()
         self._skipped = 0.0
+        self.stirring = threading.Event()
+        """Set while somebody waits for the core."""
 
     def now(self) -> float:
         """Return the board time, seconds."""
@@ -40,11 +51,12 @@ class Clock:
     def rest(self, seconds: float) -> None:
         """Let the host sleep while a model has nothing to do for so many board seconds.
 
-        Returns a little before they have passed, and in any case soon: whoever calls may be in the core's way.
+        Returns a little before they have passed, and at once when somebody is `stirring`: the model may be in the
+        middle of an access of the core.
         """
         spare = self.host_seconds(seconds) - _WAKE_UP
         if spare > 0:
-            time.sleep(min(spare, _LONGEST_REST))
+            self.stirring.wait(min(spare, _LONGEST_REST))
 
     def host_seconds(self, seconds: float) -> float:
         """Return how long the host has to wait for so many board seconds."""

@@ -188,6 +188,7 @@ class Machine:
         with self._cond:
             self._cond.wait_for(lambda: not self._running or self._turns != self._last_turn or self._closed)
             self._wanted += 1
+            self.clock.stirring.set()
             self._cond.notify_all()
             try:
                 while self._executing:
@@ -198,6 +199,8 @@ class Machine:
                 yield
             finally:
                 self._wanted -= 1
+                if not self._wanted:
+                    self.clock.stirring.clear()
                 self._cond.notify_all()
 
     def _raise_failure(self) -> None:

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gdbflash.board.badlink import PacketFault
 
+from gdbflash.board.clock import pause
+
 # A byte after 0x7D is the data byte XOR 0x20. These four must never stand bare in a reply ("*" would start a run
 # length); 0x7D comes first, since the others put more of it in.
 _ESCAPES = ((b"}", b"}]"), (b"#", b"}\x03"), (b"$", b"}\x04"), (b"*", b"}\n"))
@@ -180,7 +182,7 @@ class Link:
         """Send one packet; binary payloads are escaped already. Raises LinkClosed."""
         self._last_sent = frame(payload)
         if self._conditions.latency_us:
-            time.sleep(self._conditions.latency_us / 1e6)
+            pause(self._conditions.latency_us / 1e6)
         self._write(self._last_sent)
 
     def _read(self) -> None:
@@ -244,7 +246,7 @@ class Link:
             return
         now = time.monotonic()
         self._free_at = max(now, self._free_at) + size / (self._conditions.kib_per_s * 1024)
-        time.sleep(self._free_at - now)
+        pause(self._free_at - now)
 
 
 # GDB's old queries, whose names end without a separator.

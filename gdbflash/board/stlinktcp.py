@@ -15,11 +15,11 @@ import socketserver
 import struct
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from gdbflash.board.clock import pause
 from gdbflash.board.debug import DebugPort
 from gdbflash.board.stlink import PRODUCT_ID, VENDOR_ID, StlinkProbe
 
@@ -65,7 +65,7 @@ class StlinkLink:
         if self.kib_per_s:
             seconds += size / (1024 * self.kib_per_s)
         if seconds:
-            time.sleep(seconds)
+            pause(seconds)
         if self.fail_after is None:
             return None
         if self.fail_after > 0:

@@ -1,0 +1,89 @@
+"""What a command and a loader call cost, against the same over raw RSP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gdbflash.call import Call
+from gdbflash.flasher import Flasher
+from gdbflash.loader import load_loader
+from gdbflash.mitarget import MiTarget
+from gdbflash.options import After, CallOptions, RunOptions
+from gdbflash.session import LoadedLoader, Operation
+
+from .figures import Figures, medians
+from .rawrsp import RawRsp, raw_call
+from .rigs import OPENOCD, Packets, Rig, rig
+
+CALLS = 100
+PACKETS_PER_CALL = 10
+
+
+@contextmanager
+def opened(running: Rig, target: MiTarget) -> Iterator[LoadedLoader]:
+    """Give the rig's loader, initialised for reading."""
+    options = RunOptions(after=After.HALT, calls=CallOptions(ram=running.ram))
+    with Flasher(target, options, lambda _: None) as flasher:
+        yield flasher.open(load_loader(running.loader), Operation.READ)
+
+
+def short_call(running: Rig, loaded: LoadedLoader) -> Call:
+    """Choose a call that does next to nothing."""
+    functions = loaded.loader.functions
+    if "CheckSum" in functions:
+        return Call("CheckSum", functions["CheckSum"], (running.flash, 4, 0))
+    return Call("Read", functions["Read"], (running.flash, 4, loaded.layout.buffers[0].address))
+
+
+def count_packets(running: Rig) -> float:
+    """Count what GDB sends for a call."""
+    packets = Packets()
+    with running.target(packets=packets) as target, opened(running, target) as loaded:
+        call = short_call(running, loaded)
+        loaded.call(call)
+        target.log_packets(True)
+        packets.count = 0
+        for _ in range(10):
+            loaded.call(call)
+        count = packets.count / 10
+        target.log_packets(False)
+    return count
+
+
+def measure(figures: Figures, name: str) -> None:
+    """Measure commands and calls on one server."""
+    figures.section(f"{name}: commands and calls")
+    with rig(name) as running:
+        figures.add("RSP packets per loader call", count_packets(running), "", PACKETS_PER_CALL)
+        with running.target() as target, opened(running, target) as loaded:
+            call = short_call(running, loaded)
+            place = loaded.layout.buffers[0].address
+            command, ours = medians(CALLS, lambda: target.read_memory(place, 4), lambda: loaded.call(call))
+            alone = 0.0
+            if name in OPENOCD:
+                with_tcl, target._tcl = target._tcl, None
+                (alone,) = medians(10, lambda: loaded.call(call))
+                target._tcl = with_tcl
+            layout = loaded.layout
+        rsp = RawRsp(running.port, running.tcl_port)
+        rsp.ask(f"Z0,{layout.return_address:x},2")
+        registers = {
+            **{f"r{index}": value for index, value in enumerate(call.arguments)},
+            "sp": layout.stack_top,
+            "lr": layout.return_address | 1,
+            "pc": call.address,
+        }
+        raw_command, raw = medians(CALLS, lambda: rsp.ask(f"m{place:x},4"), lambda: raw_call(rsp, registers))
+        rsp.ask(f"z0,{layout.return_address:x},2")
+        rsp.close()
+    figures.add("command (4 bytes read): over raw RSP's own time", 1000 * (command - raw_command), " ms", 2)
+    figures.add("loader call / the same over raw RSP", ours / raw, "x", 5)
+    figures.add("a loader call", 1000 * ours, " ms")
+    if alone:
+        figures.add("a loader call without the Tcl port", 1000 * alone, " ms")
+    if name in OPENOCD:
+        with rig(name, realistic=True) as running, running.target() as target, opened(running, target) as loaded:
+            call = short_call(running, loaded)
+            (ours,) = medians(CALLS, lambda: loaded.call(call))
+        figures.add("a loader call, realistic link", 1000 * ours, " ms", 20)

@@ -1,0 +1,149 @@
+"""Moving bytes without changing the chip: against GDB's own `restore` and `dump`, and Read's own run time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gdbflash.call import Call, Returned
+from gdbflash.events import Finished
+from gdbflash.flasher import Flasher
+from gdbflash.image import Block
+from gdbflash.inspection import Inspection
+from gdbflash.loader import ExternalLoader, load_loader
+from gdbflash.mitarget import MiTarget
+from gdbflash.options import After, CallOptions, RunOptions, VerifyMode
+from gdbflash.phases import Phases
+from gdbflash.plan import EraseMode, plan_write
+from gdbflash.ranges import Range, slices
+from gdbflash.session import LoadedLoader
+
+from .figures import Figures, medians
+from .rigs import OPENOCD, Rig, rig
+
+KIB, MIB = 1 << 10, 1 << 20
+PIECE = 256 * KIB
+SLOW = 600.0
+
+
+def restore(target: MiTarget, address: int, data: bytes) -> None:
+    """Write memory by GDB's own command, as fast as the server lets it."""
+    client = target._client
+    path = client.directory / "bench.bin"
+    path.write_bytes(data)
+    late = target.profile.late_write_errors
+    if late:
+        client.command("-gdb-set remote binary-download-packet on")
+    client.console(f"restore {path.name} binary {address:#x}", timeout=SLOW)
+    if late:
+        client.command("-gdb-set remote binary-download-packet off")
+
+
+def dump(target: MiTarget, address: int, size: int) -> None:
+    """Read memory by GDB's own command."""
+    target._client.console(f"dump binary memory bench.bin {address:#x} {address + size:#x}", timeout=SLOW)
+
+
+def run_options(running: Rig) -> RunOptions:
+    """Give the options of all measurements."""
+    return RunOptions(after=After.HALT, calls=CallOptions(ram=running.ram))
+
+
+@contextmanager
+def watched(running: Rig, loaded: LoadedLoader, *functions: str) -> Iterator[list[tuple[float, int]]]:
+    """Note of each call of functions how long the core ran and how many bytes it moved."""
+    notes: list[tuple[float, int]] = []
+    perform = loaded.call
+
+    def call(call_: Call, data: bytes = b"", place: int | None = None) -> Returned:
+        before = running.watch.seconds if running.watch else 0.0
+        returned = perform(call_, data, place)
+        ran = running.watch.seconds - before if running.watch else returned.seconds
+        if call_.function in functions:
+            notes.append((ran, call_.arguments[1]))
+        return returned
+
+    loaded.call = call  # type: ignore[method-assign]
+    yield notes
+    loaded.call = perform  # type: ignore[method-assign]
+
+
+def measure_ram(figures: Figures, running: Rig, target: MiTarget) -> None:
+    """Compare writing and reading RAM with restore and dump."""
+    data = random.Random(1).randbytes(PIECE)
+    place = running.free_ram
+    ours, plain = medians(5, lambda: target.write_memory(place, data), lambda: restore(target, place, data))
+    figures.add("RAM download of 256 KiB / restore", ours / plain, "x", 1.2)
+    ours, plain = medians(5, lambda: target.read_memory(place, PIECE), lambda: dump(target, place, PIECE))
+    figures.add("RAM upload of 256 KiB / dump", ours / plain, "x", 1.2)
+
+
+def measure_read(figures: Figures, running: Rig, target: MiTarget, loader: ExternalLoader, size: int) -> None:
+    """Compare reading with dump: of the window, or of RAM with Read's own run time."""
+    amount = f"{size // KIB} KiB" if size < MIB else f"{size // MIB} MiB"
+    with Flasher(target, run_options(running), lambda _: None) as flasher:
+        loaded = flasher.open(loader)
+        flasher.read(loader, Range(running.flash, 256), lambda _: None)
+        if "Read" not in loader.functions:
+            where = Range(running.flash, size)
+            ours, plain = medians(
+                1 if size > MIB else 3,
+                lambda: flasher.read(loader, where, lambda _: None),
+                lambda: dump(target, where.address, size),
+            )
+            figures.add(f"reading {amount} of mapped memory / dump", ours / plain, "x", 1.1)
+            return
+        times = 1 if size > PIECE else 5
+        with watched(running, loaded, "Read") as reads:
+            ours, plain = medians(
+                times,
+                lambda: flasher.read(loader, Range(running.flash, size), lambda _: None),
+                lambda: [dump(target, running.free_ram, piece.size) for piece in slices(Range(0, size), PIECE)],
+            )
+        own = sum(seconds for seconds, _ in reads) / times
+        figures.add(f"reading {amount} through Read / (dump of RAM + its run time)", ours / (plain + own), "x", 1.2)
+        figures.add("  of it Read's own run time", own, " s")
+        figures.add("  dump of RAM", plain, " s")
+        figures.add("  in all", ours, " s")
+
+
+def measure_verify(figures: Figures, running: Rig, target: MiTarget, loader: ExternalLoader, data: bytes) -> None:
+    """Compare verifying by digest with reading back."""
+    jobs = plan_write((loader,), (Block(running.flash, data),), erase=EraseMode.NONE)
+    with Flasher(target, run_options(running), lambda _: None) as flasher:
+        loaded = flasher.open(loader)
+        flasher.read(loader, Range(running.flash, 256), lambda _: None)
+        inspection = Inspection(loaded, Phases(lambda event: isinstance(event, Finished)))
+        by_digest, back = medians(
+            1 if len(data) > MIB else 3,
+            lambda: flasher.verify(jobs),
+            lambda: inspection.verify(jobs[0].content, (), VerifyMode.READBACK),
+        )
+    how = "through Read" if "Read" in loader.functions else "of mapped memory"
+    figures.at_least(f"reading back {how} / verifying by digest", back / by_digest, "x", 5)
+
+
+def measure(figures: Figures, name: str, *, full: bool) -> None:
+    """Measure transfers on one server: unslowed, and where it can be at the speed of a real link."""
+    figures.section(f"{name}: transfers")
+    with rig(name) as running, running.target() as target:
+        target.reset_and_halt()
+        measure_ram(figures, running, target)
+        loader = load_loader(running.loader)
+        if name == "QEMU":
+            measure_read(figures, running, target, loader, MIB)
+    if name == "QEMU":
+        return
+    figures.section(f"{name}: transfers, realistic link")
+    size = 16 * MIB if full else MIB
+    data = random.Random(4).randbytes(size)
+    with rig(name, realistic=True) as running, running.target() as target:
+        if running.chip is not None:
+            running.chip.memory[:size] = data
+        without_read = load_loader(running.loader_without_read or running.loader)
+        measure_read(figures, running, target, without_read, size)
+        measure_read(figures, running, target, load_loader(running.loader), size)
+        if name in OPENOCD:
+            measure_read(figures, running, target, load_loader(running.loader), PIECE)
+        measure_verify(figures, running, target, without_read, data[: 4 * MIB])

@@ -1,0 +1,120 @@
+"""Writing, against the link's and the chip's own time: erased before, over old content, the same again, one change."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from gdbflash.events import Event, Finished
+from gdbflash.flasher import Flasher
+from gdbflash.image import Block
+from gdbflash.loader import load_loader
+from gdbflash.mitarget import MiTarget
+from gdbflash.plan import plan_write
+
+from .figures import Figures, timed
+from .rigs import OPENOCD, Rig, rig
+from .transfers import KIB, MIB, restore, run_options, watched
+
+SECTOR = 64 * KIB
+PAGE_SECONDS = 0.4e-3
+"""tPP, typical: W25Q128JV data sheet revision F, 9.6."""
+PAGE = 256
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write took, in seconds."""
+
+    whole: float
+    program: float
+    running: float
+    """Of its Write calls, the core's own."""
+    sizes: tuple[int, ...]
+    """Bytes of each Write call."""
+
+
+def write(running: Rig, target: MiTarget, data: bytes, *, full: bool = False) -> Written:
+    """Write data at the chip's beginning; connecting and loading the loader are not counted."""
+    events: list[Event] = []
+    loader = load_loader(running.loader)
+    jobs = plan_write((loader,), (Block(running.flash, data),))
+    with (
+        Flasher(target, run_options(running), events.append) as flasher,
+        watched(running, flasher.open(loader), "Write") as writes,
+    ):
+        whole = timed(lambda: flasher.write(jobs, full=full))
+    program = sum(each.seconds for each in events if isinstance(each, Finished) and each.phase == "program")
+    if running.chip is not None and bytes(running.chip.memory[: len(data)]) != data:
+        raise SystemExit(f"{running.name}: what was written is not in the chip")
+    return Written(whole, program, sum(seconds for seconds, _ in writes), tuple(size for _, size in writes))
+
+
+def sending(running: Rig, target: MiTarget, written: Written) -> float:
+    """Take the time of sending what was written to RAM, in as many pieces, by GDB's own command."""
+    data = bytes(max(written.sizes))
+    target.reset_and_halt()
+    return sum(timed(lambda size=size: restore(target, running.free_ram, data[:size])) for size in written.sizes)  # type: ignore[misc]
+
+
+def measure_plain(figures: Figures, name: str) -> None:
+    """Measure a write without link or chip to wait for: what is left is ours, the server's and the emulator's."""
+    figures.section(f"{name}: writing 1 MiB")
+    data = random.Random(6).randbytes(MIB)
+    with rig(name) as running, running.target() as target:
+        written = write(running, target, data)
+        link = sending(running, target, written)
+        ratio = written.program / (link + written.running)
+        figures.add("program phase / (restore + Write's own run time)", ratio, "x", 1.2 if name in OPENOCD else None)
+        figures.add("  in all", written.whole, " s")
+        figures.add("  Write calls", len(written.sizes))
+        if name == "QEMU":
+            again = write(running, target, data)
+            changed = bytearray(data)
+            changed[5] ^= 1
+            one = write(running, target, bytes(changed))
+            figures.add("the same image again / the write", again.whole / written.whole, "x")
+            figures.add("with one changed sector / the write", one.whole / written.whole, "x")
+
+
+def measure_realistic(figures: Figures, name: str, scale: float, *, full: bool) -> None:
+    """Measure writes at the speed of a real link and chip."""
+    size = 4 * MIB if full else MIB
+    figures.section(f"{name}: writing {size // MIB} MiB, realistic, time x {scale:g}")
+    generator = random.Random(7)
+    data = generator.randbytes(size)
+    with rig(name, realistic=True, scale=scale) as running, running.target() as target:
+        first = write(running, target, data)
+        link = sending(running, target, first)
+        overlapped = target.capabilities.writes_while_running
+        if overlapped:
+            figures.add("erased before / max(link, chip)", first.whole / max(link, first.running), "x", 1.2)
+        figures.add(
+            "erased before / (link + chip)", first.whole / (link + first.running), "x", None if overlapped else 1.1
+        )
+        busy = size / PAGE * PAGE_SECONDS * scale
+        figures.add("emulation's share of it", (first.running - busy) / first.whole, "", 0.2)
+        old = write(running, target, generator.randbytes(size)).whole
+        figures.add("  over old content", old, " s")
+        data = bytes(running.chip.memory[:size]) if running.chip else data
+        figures.add("the same image again / that", write(running, target, data).whole / old, "x", 0.05)
+        all_of_it = generator.randbytes(16 * MIB)
+        if full:
+            running.chip.memory[:] = generator.randbytes(16 * MIB)  # type: ignore[union-attr]
+            old = write(running, target, all_of_it).whole
+        else:
+            running.chip.memory[:] = all_of_it  # type: ignore[union-attr]
+            old *= 16
+        changed = bytearray(all_of_it)
+        changed[9 * MIB + 5] ^= 1
+        how = "writing it over old content" if full else "16 times the 1 MiB"
+        one = write(running, target, bytes(changed)).whole
+        figures.add(f"one changed sector in 16 MiB / {how}", one / old, "x", 0.08)
+
+
+def measure(figures: Figures, name: str, scale: float, *, full: bool) -> None:
+    """Measure writes on one server."""
+    if name != "board":
+        measure_plain(figures, name)
+    if name != "QEMU":
+        measure_realistic(figures, name, scale, full=full)
