@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gdbflash import boardcommand
+from gdbflash import cli
 from gdbflash.board import clock as clocks
 from gdbflash.board.chips import DATA_SHEET, FAST
 from gdbflash.board.clock import Clock
@@ -110,7 +110,7 @@ def test_the_board_command_hands_the_figures_on(monkeypatch: pytest.MonkeyPatch)
     def run_board(options: BoardOptions, _say: Callable[[str], None]) -> None:
         seen.append(options)
 
-    monkeypatch.setattr(boardcommand, "run_board", run_board)
+    monkeypatch.setattr(cli, "run_board", run_board)
     words = ["--link-kib-s", "500", "--link-latency-us", "200", "--data-sheet-times", "--time-scale", "10"]
     assert main(["board", "--port", "0", "--image", "chip.bin", *words]) == 0
     assert main(["board"]) == 0
