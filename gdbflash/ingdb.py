@@ -17,9 +17,10 @@ import gdb
 
 from . import corereset
 from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, TargetError
-from .gdbmemory import GdbMemory, connection_lost, lost_told
+from .gdbmemory import GdbWire, connection_lost, lost_told
 from .gdbrun import Bounds
 from .gdbsession import UserSession
+from .memoryproof import ProvenMemory
 from .profiles import UNKNOWN_COMMAND, ServerProfile
 from .target import Capabilities, Instruction, Stop, StopReason
 from .tcl import TclTarget
@@ -72,7 +73,8 @@ class GdbTarget:
         """What could not be given back as it was, in sentences; complete after `close`."""
         self._spellings = dict(spellings)
         self._session = UserSession()
-        self._memory = GdbMemory(server.profile)
+        self._wire = GdbWire()
+        self._memory = ProvenMemory(self._wire, server.profile)
         self._breakpoint: Any = None
         self._address = 0
         self._disturbances = 0
@@ -345,7 +347,7 @@ class GdbTarget:
         gdb.events.stop.disconnect(self._on_stop)
         try:
             self._drop_breakpoint()
-            self._memory.close()
+            self._wire.close()
             self.remarks += self._session.restore()
             if self._runs_on:
                 self.take("continue &")

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from . import corereset, tcl
 from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, PrepareError
+from .memoryproof import ProvenMemory
 from .mi import MiClient, MiValue, Record
-from .mimemory import MiMemory
+from .mimemory import MiWire
 from .profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
 from .runlog import Trace
 from .target import Capabilities, Instruction, Stop, StopReason
@@ -45,7 +46,7 @@ class MiTarget:
         self._client = client
         self.profile = profile
         self.supported = supported
-        self._memory = MiMemory(client, profile)
+        self._memory = ProvenMemory(MiWire(client), profile)
         self._numbers: dict[str, int] = {}
         self._breakpoint: tuple[int, str] | None = None
         self._guard: range | None = None
