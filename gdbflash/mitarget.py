@@ -17,6 +17,7 @@ from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessE
 from .memoryproof import ProvenMemory
 from .mi import MiClient, MiValue, Record
 from .mimemory import MiWire
+from .mireturn import ReturnPoint
 from .profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
 from .runlog import Trace
 from .target import Capabilities, Instruction, Stop, StopReason
@@ -25,8 +26,6 @@ RESET_TIMEOUT = 20.0
 """Seconds for a monitor command; a reset through a slow probe with its scripts takes a few."""
 HALT_TIMEOUT = 5.0
 """Seconds for a running core to halt after the interrupt; OpenOCD polls every 0.1 s."""
-GUARD_BELOW = 16
-"""Bytes below a return address that GDB reads to unwind the stack there (it looks back for an epilogue)."""
 
 REGISTERS = frozenset(
     [f"r{number}" for number in range(13)]
@@ -48,8 +47,7 @@ class MiTarget:
         self.supported = supported
         self._memory = ProvenMemory(MiWire(client), profile)
         self._numbers: dict[str, int] = {}
-        self._breakpoint: tuple[int, str] | None = None
-        self._guard: range | None = None
+        self._return = ReturnPoint(client)
         self._disturbances = 0
         self._released = False
         self._tcl: tcl.TclTarget | None = None
@@ -97,24 +95,16 @@ class MiTarget:
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Read size bytes; raises MemoryAccessError when any of them cannot be read."""
-        self._uncover(address, size)
+        self._return.before_read(address, size)
         try:
             return self._memory.read(address, size)
         except MemoryAccessError:
             self._check_core()
             raise
 
-    def _uncover(self, address: int, size: int) -> None:
-        """Take away what of ours would be seen in place of memory, or forbids to read it."""
-        if _overlap(self._breakpoint, address, size):
-            self._drop_breakpoint()  # a server that writes BKPT into RAM would let it be seen
-        elif self._guard and address < self._guard.stop and self._guard.start < address + size:
-            self._drop_guard()
-
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
-        if _overlap(self._breakpoint, address, len(data)):
-            self._drop_breakpoint()  # its BKPT in RAM would be overwritten unseen
+        self._return.before_write(address, len(data))
         try:
             self._memory.write(address, data)
         except MemoryAccessError:
@@ -131,7 +121,7 @@ class MiTarget:
 
     def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
         """Disassemble the Thumb instructions that begin in size bytes; raises CommandRefused."""
-        self._uncover(address, size)
+        self._return.before_read(address, size)
         reply = self._client.command(f"-data-disassemble -s {address:#x} -e {address + size:#x} -- 0")
         return tuple(_instructions(reply.payload.get("asm_insns", [])))
 
@@ -203,7 +193,7 @@ class MiTarget:
         started = False
         beside, self._beside = self._beside, None
         try:
-            self._set_breakpoint(address)
+            self._return.set(address)
             self._client.forget_events()
             started = True
             self._client.command("-exec-continue")
@@ -297,38 +287,6 @@ class MiTarget:
             case _:
                 return self.read_registers(["pc"])["pc"]
 
-    def _set_breakpoint(self, address: int) -> None:
-        if self._breakpoint is None or self._breakpoint[0] != address:
-            self._drop_breakpoint()
-            reply = self._client.command(f"-break-insert *{address:#x}")
-            match reply.payload:
-                case {"bkpt": {"number": str(number)}}:
-                    self._breakpoint = (address, number)
-            if "Cannot insert" in reply.log:  # said, and the command done: always-inserted
-                self._drop_breakpoint()
-                raise CommandRefused(
-                    f"No breakpoint can be set at {address:#010x}: {' '.join(reply.log.split())}",
-                    command="-break-insert",
-                    reply=reply.log,
-                )
-        if self._guard is None:
-            # Write-only memory round the return address: GDB then has nothing to unwind and asks the server
-            # for nothing (up to 18 reads a stop otherwise). It replaces the server's memory map meanwhile.
-            self._guard = range(max(0, address - GUARD_BELOW), address + 4)
-            self._client.console("delete mem")
-            self._client.console(f"mem {self._guard.start:#x} {self._guard.stop:#x} wo")
-
-    def _drop_breakpoint(self) -> None:
-        if self._breakpoint is not None:
-            self._client.command(f"-break-delete {self._breakpoint[1]}")
-            self._breakpoint = None
-        self._drop_guard()
-
-    def _drop_guard(self) -> None:
-        if self._guard is not None:
-            self._client.console("mem auto")
-            self._guard = None
-
     # Reset, and what only the server can do
 
     def reset_and_halt(self) -> None:
@@ -347,7 +305,7 @@ class MiTarget:
 
     def resume(self) -> None:
         """Let the core go on from PC; the target can only be closed afterwards."""
-        self._drop_breakpoint()
+        self._return.drop()
         self._release(self.profile.resume)
 
     def monitor(self, command: str) -> str:
@@ -363,7 +321,7 @@ class MiTarget:
 
     def _disturb(self) -> None:
         self._disturbances += 1
-        self._drop_breakpoint()
+        self._return.drop()
 
     def take(self, step: str) -> str:
         """Run a command of GDB's prompt and return what it printed; raises CommandRefused, ConnectionLost."""
@@ -393,7 +351,7 @@ class MiTarget:
         try:
             if not self._released and not self._client.silent:
                 self._released = True
-                self._drop_breakpoint()
+                self._return.drop()
                 self._client.command("-target-disconnect", timeout=HALT_TIMEOUT)
                 self._client.close()
         except GdbflashError:
@@ -430,11 +388,6 @@ class MiTarget:
                 "Name the right one with --server, or leave it to auto.",
                 server=self.profile.name,
             ) from error
-
-
-def _overlap(inserted: tuple[int, str] | None, address: int, size: int) -> bool:
-    """Say whether a range touches the two bytes of a Thumb breakpoint."""
-    return inserted is not None and address < inserted[0] + 2 and inserted[0] < address + size
 
 
 def _register_values(values: MiValue) -> Iterable[tuple[int, int]]:
