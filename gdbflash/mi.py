@@ -37,6 +37,8 @@ ANSWER_TIMEOUT = 10.0
 """Seconds for one command: GDB itself gives a packet up after three times its remotetimeout."""
 START_TIMEOUT = 20.0
 """Seconds for gdb's first answer: a cold start from a slow disk with Python inside."""
+LONGEST_REPLY = 32 << 20
+"""Characters said about one command, packets in the log included; reading 16 MiB by the smallest packets tells 20."""
 SETTLE_TIMEOUT = 5.0
 """Seconds for gdb to come back to its prompt after SIGINT."""
 
@@ -216,6 +218,7 @@ class MiClient:
         self._said.clear()
         streams: dict[str, list[str]] = {"console": [], "log": [], "target": [], "packets": []}
         self._outstanding = token
+        size = 0
         self._send(f"{token}{text}")
         for record in self._records(timeout):
             if record.kind == "result" and record.token == token:
@@ -226,6 +229,9 @@ class MiClient:
                 return reply
             if record.kind in streams:
                 streams[record.kind].append(record.text)
+                size += len(record.text)
+                if size > LONGEST_REPLY:
+                    raise self._endless()
             elif record.kind == "output" and record.text.startswith(f"{token}^"):
                 self._outstanding = None
                 raise ConnectionLost(
@@ -305,16 +311,22 @@ class MiClient:
     def _records(self, timeout: float) -> Iterator[Record]:
         """Yield records as they come, until timeout seconds passed; keeps the asynchronous ones."""
         deadline = time.monotonic() + timeout
+        late = False
         while True:
             while self._lines:
                 yield self._take(self._lines.popleft())
+            if late:  # of what came in time the end has been seen; a server that does not stop talking has none
+                return
             remaining = deadline - time.monotonic()
             if not self._poll.poll(max(0.0, remaining) * 1000):
                 return
+            late = remaining <= 0
             chunk = os.read(self._stdout.fileno(), 1 << 16)
             if not chunk:
                 raise self._gdb_gone()
             *lines, self._rest = (self._rest + chunk).split(b"\n")
+            if len(self._rest) > LONGEST_REPLY:
+                raise self._endless()
             self._lines.extend(line.decode("utf-8", "replace") for line in lines)
 
     def _take(self, line: str) -> Record:
@@ -348,6 +360,13 @@ class MiClient:
         )
 
     # What went wrong
+
+    def _endless(self) -> ConnectionLost:
+        self.silent = True
+        return ConnectionLost(
+            f"The GDB server does not stop talking: more than {LONGEST_REPLY >> 20} MiB in answer to one command. "
+            "Restart it, and see what it says by itself."
+        )
 
     def _refusal(self, text: str, reply: Reply) -> GdbflashError:
         message = str(reply.payload.get("msg", ""))

@@ -29,6 +29,12 @@ _SETTINGS = (
     "tcp auto-retry off",  # a refused connection is an answer
     "tcp connect-timeout 5",
     "remotetimeout 2",
+    # Else GDB reads what the server says that it debugs, a program and its libraries, into parsers of its own.
+    "remote pid-to-exec-file-packet off",
+    "remote library-info-packet off",
+    "remote library-info-svr4-packet off",
+    "remote hostio-open-packet off",
+    "auto-solib-add off",
     "stack-cache off",
     "code-cache off",
 )
