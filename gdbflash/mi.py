@@ -51,8 +51,12 @@ _CONNECTION_LOST = re.compile(
     re.IGNORECASE,
 )
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
-_TUPLE_OR_LIST = re.compile(r"\{(?:[\w.-]+=S(?:,[\w.-]+=S)*)?\}|\[(?:(?:[\w.-]+=)?S(?:,(?:[\w.-]+=)?S)*)?\]")
-_RECORD = re.compile(r"\d*[\^*=][\w-]+(?:,[\w.-]+=S)*\Z")
+_VALUE = "\x01"
+"""Stands for a value that has been checked; no character of a name, and GDB writes it escaped in strings."""
+_TUPLE_OR_LIST = re.compile(
+    r"\{(?:[\w.-]+=\x01(?:,[\w.-]+=\x01)*)?\}|\[(?:(?:[\w.-]+=)?\x01(?:,(?:[\w.-]+=)?\x01)*)?\]"
+)
+_RECORD = re.compile(r"\d*[\^*=][\w-]+(?:,[\w.-]+=\x01)*\Z")
 _STREAM = re.compile(r'[~@&]"(?:[^"\\]|\\.)*"\Z')
 _PACKET = re.compile(r"\s*\[remote\] |(?:Sending packet|Packet received): |(?:Ack|Nak)$")
 """How GDB begins what it says with `set debug remote 1`; the second and third form before GDB 11."""
@@ -121,9 +125,11 @@ def parse_record(line: str) -> Record:
 def _well_formed(line: str) -> bool:
     if line[:1] in ("~", "@", "&"):
         return _STREAM.match(line) is not None
-    skeleton = _STRING.sub("S", line)
+    if _VALUE in line:
+        return False
+    skeleton = _STRING.sub(_VALUE, line)
     for _ in range(_DEEPEST):
-        skeleton, found = _TUPLE_OR_LIST.subn("S", skeleton)
+        skeleton, found = _TUPLE_OR_LIST.subn(_VALUE, skeleton)
         if not found:
             break
     return _RECORD.match(skeleton) is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .errors import CommandRefused
 from .mi import MiClient
+from .mivalues import memory_in
 
 BULK = 256
 """Bytes from which a file (restore, dump) is quicker than hexadecimal text in MI commands: both take 0.7 ms then."""
@@ -41,11 +42,7 @@ class MiWire:
 
     def _read_text(self, address: int, size: int) -> bytes:
         reply = self._client.command(f"-data-read-memory-bytes {address:#x} {size}")
-        match reply.payload:
-            case {"memory": [{"begin": str(begin), "contents": str(contents)}]} if int(begin, 16) == address:
-                return bytes.fromhex(contents)
-            case _:
-                return b""
+        return memory_in(reply.payload, address)
 
     def _read_file(self, address: int, size: int) -> bytes:
         path = self._client.directory / "read.bin"

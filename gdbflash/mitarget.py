@@ -7,7 +7,6 @@ packets in comments are those of the remote serial protocol, seen with `set debu
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,9 +14,10 @@ from pathlib import Path
 from . import corereset, tcl
 from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, PrepareError
 from .memoryproof import ProvenMemory
-from .mi import MiClient, MiValue, Record
+from .mi import MiClient, Record
 from .mimemory import MiWire
 from .mireturn import ReturnPoint
+from .mivalues import instructions_in, pc_in, registers_in
 from .profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
 from .runlog import Trace
 from .target import Capabilities, Instruction, Stop, StopReason
@@ -123,7 +123,7 @@ class MiTarget:
         """Disassemble the Thumb instructions that begin in size bytes; raises CommandRefused."""
         self._return.before_read(address, size)
         reply = self._client.command(f"-data-disassemble -s {address:#x} -e {address + size:#x} -- 0")
-        return tuple(_instructions(reply.payload.get("asm_insns", [])))
+        return instructions_in(reply.payload)
 
     # Registers
 
@@ -134,7 +134,7 @@ class MiTarget:
             return {}
         wanted = " ".join(map(str, numbers.values()))
         reply = self._client.command(f"-data-list-register-values --skip-unavailable x {wanted}")
-        found = dict(_register_values(reply.payload.get("register-values", [])))
+        found = registers_in(reply.payload)
         missing = [name for name, number in numbers.items() if number not in found]
         if missing:
             raise CommandRefused(
@@ -281,11 +281,8 @@ class MiTarget:
         return stopped
 
     def _stopped_at(self, stopped: Record) -> int:
-        match stopped.payload:
-            case {"frame": {"addr": str(pc)}}:
-                return int(pc, 16)
-            case _:
-                return self.read_registers(["pc"])["pc"]
+        pc = pc_in(stopped.payload)
+        return self.read_registers(["pc"])["pc"] if pc is None else pc
 
     # Reset, and what only the server can do
 
@@ -388,19 +385,3 @@ class MiTarget:
                 "Name the right one with --server, or leave it to auto.",
                 server=self.profile.name,
             ) from error
-
-
-def _register_values(values: MiValue) -> Iterable[tuple[int, int]]:
-    if isinstance(values, list):
-        for value in values:
-            match value:
-                case {"number": str(number), "value": str(text)} if re.match(r"0x[0-9a-f]+\Z", text):
-                    yield int(number), int(text, 16)
-
-
-def _instructions(values: MiValue) -> Iterable[Instruction]:
-    if isinstance(values, list):
-        for value in values:
-            match value:
-                case {"address": str(address), "inst": str(text)}:
-                    yield Instruction(int(address, 16), " ".join(text.split()))

@@ -93,7 +93,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gdbs": {"errors"},
     "mi": {"errors", "runlog"},
     "tcl": {"errors", "runlog"},
-    "mimemory": {"errors", "mi"},
+    "mivalues": {"mi", "target"},
+    "mimemory": {"errors", "mi", "mivalues"},
     "mireturn": {"errors", "mi"},
     "mitarget": {
         "corereset",
@@ -102,6 +103,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "mi",
         "mimemory",
         "mireturn",
+        "mivalues",
         "profiles",
         "runlog",
         "target",

@@ -71,6 +71,9 @@ def test_records_of_gdb(line: str, record: Record) -> None:
         '1^done,a=["b",c="d"',
         '1^done,msg="\\q"',  # no such escape
         "1^done," + "a=" + "[" * 5000 + "]" * 5000,
+        '*stopped"1",xt",fun,register-values=[{num,args=x]},thread-i=d"1d="1"',  # strings where none may be
+        "1^doneS,a=S",
+        "1^done,a=\1",
         '~"open',
         "1^",
         "^",
