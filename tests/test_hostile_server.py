@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from gdbflash import mi, miconnect, mitarget
 from gdbflash.board.rsplink import frame
 from gdbflash.endpoint import Endpoint
 from gdbflash.miconnect import connect
-from tests import stldr
+from tests import spoiledgdb, stldr
 from tests.boards import GDBS, LOADER, RunningBoard, running_board
 from tests.commandline import CommandLine, Outcome
 from tests.hostileserver import NOISE, Offer, Spoiler, conversing, flooding, offering, saying, spoiling
@@ -26,7 +28,9 @@ def _quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bounds are what is tested, not their size."""
     monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(miconnect, "CONNECT_TIMEOUT", 1.0)
-    monkeypatch.setattr(mi, "ANSWER_TIMEOUT", 1.5)
+    monkeypatch.setattr(mi, "START_TIMEOUT", 5.0)
+    for method in (mi.MiClient.command, mi.MiClient.console):
+        monkeypatch.setattr(method, "__kwdefaults__", {"timeout": 1.5})
 
 
 @pytest.fixture
@@ -92,6 +96,16 @@ def test_who_is_no_gdb_server_is_told_from_one(run: CommandLine, name: str) -> N
     one_sentence(outcome)
 
 
+def no_wrong_byte(outcome: Outcome, board: RunningBoard, data: bytes) -> None:
+    """See that a run that failed said so once, and that one that did not has done what it said."""
+    assert outcome.code in (0, 1, 2, 3), outcome.shown
+    if outcome.code:
+        one_sentence(outcome)
+        assert outcome.code != 2 or outcome.result["error"]["kind"] == "plan"
+    else:
+        assert bytes(board.chip.memory[: len(data)]) == data
+
+
 def run_spoiled(board: RunningBoard, run: CommandLine, tmp_path: Path, seed: int, *, silent: bool = False) -> Outcome:
     """Write and read through a server that spoils answers; gives what came of the write."""
     spoiler = Spoiler(seed, 40 if seed % 2 else 8, silent=silent)
@@ -101,10 +115,7 @@ def run_spoiled(board: RunningBoard, run: CommandLine, tmp_path: Path, seed: int
         reach = ["-l", str(LOADER), "--connect", f"127.0.0.1:{server.port}", "--timeout-scale", "0.1"]
         outcome = run("write", f"{tmp_path / 'a.bin'}@{PLACE}", *reach, "--gdb", GDBS[seed // 2 % 2], "--no-keep")
     assert spoiler.spoiled or outcome.code == 0
-    assert outcome.code in (0, 1, 2, 3), outcome.shown
-    if outcome.code:
-        one_sentence(outcome)
-        assert outcome.code != 2 or outcome.result["error"]["kind"] == "plan"
+    no_wrong_byte(outcome, board, data)
     return outcome
 
 
@@ -147,9 +158,12 @@ def test_a_server_that_spoils_answers(board: RunningBoard, run: CommandLine, tmp
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-def test_a_server_that_spoils_answers_for_long(board: RunningBoard, run: CommandLine, tmp_path: Path) -> None:
-    codes = [run_spoiled(board, run, tmp_path, seed, silent=seed % 3 == 0).code for seed in range(1000, 1300)]
-    assert len(codes) == 300
+def test_a_server_that_spoils_answers_for_long(
+    board: RunningBoard, run: CommandLine, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    codes = [run_spoiled(board, run, tmp_path, seed, silent=seed % 3 == 0).code for seed in range(1000, 1200)]
+    assert len(codes) == 200
+    record_property("codes", Counter(codes))
 
 
 @pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
@@ -168,3 +182,41 @@ def test_no_program_is_read_from_a_server(board: RunningBoard, gdb: Path) -> Non
         subprocess.run(plain, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
         assert b"exec-file" in server.heard
         assert b"vFile:open:" in server.heard
+
+
+def run_spoiled_gdb(
+    board: RunningBoard, run: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> Outcome:
+    """Write through a gdb whose records are spoiled on their way."""
+    monkeypatch.setenv("SPOILED_GDB", str(GDBS[seed % 2]))
+    monkeypatch.setenv("SPOILED_SEED", str(seed))
+    wrapper = tmp_path / "gdb"
+    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} {spoiledgdb.__file__} "$@"\n')
+    wrapper.chmod(0o700)
+    data = bytes((seed * 7 + index) & 0xFF for index in range(700))
+    (tmp_path / "a.bin").write_bytes(data)
+    words = ["write", f"{tmp_path / 'a.bin'}@{PLACE}", "-l", str(LOADER), "--connect", board.endpoint, "--no-keep"]
+    outcome = run(*words, "--gdb", wrapper, "--timeout-scale", "0.1")
+    no_wrong_byte(outcome, board, data)
+    return outcome
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3, 4, 5])
+def test_a_gdb_whose_records_are_damaged(
+    board: RunningBoard, run: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    run_spoiled_gdb(board, run, tmp_path, monkeypatch, seed)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_a_gdb_whose_records_are_damaged_for_long(
+    board: RunningBoard,
+    run: CommandLine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    codes = [run_spoiled_gdb(board, run, tmp_path, monkeypatch, seed).code for seed in range(1000, 1200)]
+    assert len(codes) == 200
+    record_property("codes", Counter(codes))
