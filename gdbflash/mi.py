@@ -401,9 +401,17 @@ class MiClient:
     def _gdb_gone(self) -> ConnectionLost:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
-        said = self.last_words
+        said = textwrap.shorten(self.last_words, _LONGEST_QUOTE, placeholder=" ...")
+        status = self._process.returncode
+        if status in (-signal.SIGSEGV, -signal.SIGABRT):
+            # GDB 13 and 18 do where a connection breaks while they write a register.
+            return ConnectionLost(
+                f"gdb crashed ({signal.Signals(-status).name}), as it may when its server goes away: see whether "
+                "server and probe still work, restart them, and run the command again; --gdb takes another gdb.",
+                status=status,
+                reply=said,
+            )
         return ConnectionLost(
-            f"gdb ended in the middle (status {self._process.returncode})"
-            f"{f', saying: {said}' if said else ''}; run the command again.",
-            status=self._process.returncode,
+            f"gdb ended in the middle (status {status}){f', saying: {said}' if said else ''}; run the command again.",
+            status=status,
         )

@@ -28,3 +28,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many faults were injected by the tests that passed, each of which found no wrong byte accepted."""
+    passed = {report.nodeid for report in terminalreporter.stats.get("passed", [])}
+    ends = [report for report in terminalreporter.stats.get("", []) if report.nodeid in passed]
+    faults = sum(int(count) for report in ends for name, count in report.user_properties if name == "faults")
+    if faults:
+        terminalreporter.write_line(f"faults injected: {faults}, wrong bytes accepted: 0")
