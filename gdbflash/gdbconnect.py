@@ -11,28 +11,11 @@ import gdb
 
 from . import tcl
 from .errors import PrepareError, ServerMissing
+from .gdbcore import CoreRegisters
 from .gdbmemory import lost_told
 from .gdbsession import run
 from .ingdb import GdbTarget, Server
 from .profiles import PROFILES, ServerProfile, detect, parse_work_area
-
-_REGISTERS = frozenset(
-    [f"r{number}" for number in range(13)]
-    + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"]
-    + [f"s{number}" for number in range(32)]
-)
-_ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
-
-
-def register_spellings() -> dict[str, str]:
-    """Look up how GDB spells the registers that the target has, by their names in lower case."""
-    spellings: dict[str, str] = {}
-    for register in gdb.selected_frame().architecture().registers():
-        plain = _ALIASES.get(register.name.lower(), register.name.lower())
-        if plain in _REGISTERS:
-            spellings.setdefault(plain, register.name)
-    return spellings
-
 
 _known: dict[tuple[int, str, int], Server] = {}
 """The servers found out about so far, by GDB's number of the connection and what the user said of it."""
@@ -50,14 +33,12 @@ def connect(server: str = "auto", tcl_port: int = 0) -> GdbTarget:
             "`target extended-remote localhost:3333`."
         )
     _check_halted()
-    spellings = register_spellings()
-    if not {"pc", "sp", "lr", "xpsr"} <= set(spellings):
-        raise PrepareError("The target that GDB is connected to shows no Cortex-M core (no xPSR).")
+    core = CoreRegisters()
     key = (connection.num, server, tcl_port)
     if key not in _known:
         profile = PROFILES[server] if server != "auto" else _tell()
         _known[key] = Server(profile, _work_area(profile), _tcl(profile, connection.details or "", tcl_port))
-    return GdbTarget(_known[key], spellings)
+    return GdbTarget(_known[key], core)
 
 
 def _work_area(profile: ServerProfile) -> range | None:

@@ -17,6 +17,7 @@ import gdb
 
 from . import corereset
 from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, TargetError
+from .gdbcore import CoreRegisters
 from .gdbmemory import GdbWire, connection_lost, lost_told
 from .gdbrun import Bounds
 from .gdbsession import UserSession
@@ -29,7 +30,6 @@ STEP_TIMEOUT = 5.0
 """Seconds for one instruction; OpenOCD sees the end of it within its poll of 0.1 s."""
 _BX_LR = bytes.fromhex("7047")
 _THUMB = 0x01000000
-_STACK_POINTERS = frozenset({"sp", "msp", "psp"})
 
 
 def _speaks_mi() -> bool:
@@ -65,13 +65,13 @@ class GdbTarget:
     It has the user's session in its hands from `connect` until `close`.
     """
 
-    def __init__(self, server: Server, spellings: Mapping[str, str]) -> None:
+    def __init__(self, server: Server, core: CoreRegisters) -> None:
         """Take over a halted core; `gdbconnect.connect` is the way to make one."""
         self._server = server
         self.profile = server.profile
         self.remarks: list[str] = []
         """What could not be given back as it was, in sentences; complete after `close`."""
-        self._spellings = dict(spellings)
+        self._core = core
         self._session = UserSession()
         self._wire = GdbWire()
         self._memory = ProvenMemory(self._wire, server.profile)
@@ -89,7 +89,7 @@ class GdbTarget:
         """What this debugger and server can do."""
         return Capabilities(
             server=self.profile.name,
-            registers=frozenset(self._spellings),
+            registers=self._core.names,
             work_area=self._server.work_area,
         )
 
@@ -134,78 +134,26 @@ class GdbTarget:
 
     def read_registers(self, names: Iterable[str]) -> dict[str, int]:
         """Read registers by name; raises CommandRefused for a name that is not in capabilities."""
-        values: dict[str, int] = {}
-        for name in names:
-            shown = self._evaluate(f"${self._spelling(name)}").format_string(format="x")
-            if not shown.startswith("0x"):
-                raise CommandRefused(
-                    f"The server does not give the value of {name} ({shown}); is the core halted?",
-                    command=name,
-                    reply=shown,
-                )
-            values[name] = int(shown, 16) & 0xFFFFFFFF
-        return values
+        return self._core.read(names)
 
     def write_registers(self, values: Mapping[str, int]) -> None:
-        """Write registers, in the order given; raises CommandRefused for a name that is not in capabilities.
-
-        Only those that change: each costs two packets, since GDB reads all registers again after it wrote one.
-        """
-        for name in values:
-            self._spelling(name)
+        """Write registers, in the order given; raises CommandRefused for a name that is not in capabilities."""
         rest = dict(values)
         if self._ran and self._session.is_current and rest.get("pc") == self._session.pc:
             self._arrive(self._session.pc)
         elif "sp" in rest:
             self._session.entering(rest["sp"])
         if "control" in rest and "sp" in rest:
-            # CONTROL.SPSEL says which stack pointer `sp` is; GDB's cached sp is another register after a change.
-            self._send_registers({"control": rest.pop("control")})
-            self.forget_registers()
-        self._send_registers(rest)
-
-    def _send_registers(self, values: Mapping[str, int]) -> None:
-        old = self.read_registers(values)
-        leaving = "sp" in values and values["sp"] not in self._session.stack
-        # After each, GDB looks for the frame it was in, which is cheap only on the loader's stack: there first, and
-        # away from it last.
-        for name in sorted(values, key=lambda name: (name in _STACK_POINTERS) == leaving):
-            if values[name] & 0xFFFFFFFF != old[name]:
-                self._assign(self._spelling(name), values[name] & 0xFFFFFFFF)
-                gdb.newest_frame().select()  # not the user's, which GDB finds again below the loader's
-
-    def _assign(self, register: str, value: int) -> None:
-        kind = self._evaluate(f"${register}").type
-        if kind.code != gdb.TYPE_CODE_FLT:
-            self._evaluate(f"${register} = {value:#x}")
-            return
-        # A number would be converted; the bits are meant.
-        gdb.set_convenience_variable("gdbflash", gdb.Value(value.to_bytes(4, "little"), kind))
-        self._evaluate(f"${register} = $gdbflash")
-        gdb.set_convenience_variable("gdbflash", None)
-
-    def _evaluate(self, expression: str) -> Any:
-        try:
-            with lost_told():
-                return gdb.parse_and_eval(expression)
-        except gdb.error as error:
-            raise CommandRefused(f"GDB refused {expression}: {error}", command=expression, reply=str(error)) from error
-
-    def _spelling(self, name: str) -> str:
-        if name not in self._spellings:
-            raise CommandRefused(
-                f"The {self.profile.title} has no register {name}; it has {', '.join(sorted(self._spellings))}.",
-                command=name,
-                reply="no such register",
-            )
-        return self._spellings[name]
+            # CONTROL.SPSEL says which stack pointer `sp` is, so that sp is to be read afresh after a change.
+            self._core.write({"control": rest.pop("control")})
+        self._core.write(rest)
 
     def forget_registers(self) -> None:
         """Make GDB forget the registers: something changed them behind its back."""
         try:
-            self.take("maintenance flush register-cache")
-        except CommandRefused:
-            self.take("flushregs")  # its name before GDB 11
+            self._core.forget()
+        except gdb.error as error:
+            raise CommandRefused(f"GDB refused to forget: {error}", command="flush", reply=str(error)) from error
 
     # Running
 
@@ -290,7 +238,7 @@ class GdbTarget:
         kept = self.read_memory(self._address, len(_BX_LR))
         self.write_memory(self._address, _BX_LR)
         try:
-            self._send_registers({"lr": pc | 1, "pc": self._address, "xpsr": _THUMB})
+            self._core.write({"lr": pc | 1, "pc": self._address, "xpsr": _THUMB})
             self._go("stepi", STEP_TIMEOUT)
             arrived = self.read_registers(["pc"])["pc"] & ~1 == pc
         except TargetError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -22,18 +23,22 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class PacketLog(list[str]):
-    """The lines that GDB has logged about packets, read afresh each time."""
+    """What GDB has sent since `clear`, in the words of its `debug remote`.
+
+    From its `remotelogfile`: what is logged while a command's output goes into a string never leaves that string.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path = path
+        self._path = path
+        self._seen = 0
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.path.read_text("utf-8").splitlines() if self.path.exists() else [])
+        said = self._path.read_bytes()[self._seen :].decode("latin-1")
+        return iter(re.sub(r"^(?:w )?\+*(?=\$)", "Sending packet: ", line) for line in said.splitlines())
 
     def clear(self) -> None:
-        if self.path.exists():
-            os.truncate(self.path, 0)
+        self._seen = self._path.stat().st_size
 
 
 class InGdb:
@@ -116,9 +121,6 @@ class InGdb:
     def monitor(self, command: str) -> str:
         return str(self._ask("monitor", command))
 
-    def log_packets(self, wanted: bool) -> None:
-        self._ask("log_packets", wanted)
-
     def close(self) -> None:
         """Close the target and kill GDB, which leaves the server without a word."""
         if not self._closed:
@@ -147,18 +149,12 @@ def serve() -> None:
         pickle.dump(value, file)
         file.flush()
 
+    gdb.execute(f"set remotelogfile {folder}/packets.log")
     gdb.execute(f"target extended-remote {os.environ['INGDB_ENDPOINT']}", to_string=True)
     for step in filter(None, os.environ["INGDB_ATTACH"].split(";")):
         gdb.execute(step, to_string=True)
     target = connect()
     answer(None)
-
-    def log_packets(wanted: bool) -> None:
-        if wanted:
-            for setting in (f"file {folder}/packets.log", "redirect on", "debugredirect on", "overwrite off"):
-                gdb.execute(f"set logging {setting}", to_string=True)
-        gdb.execute(f"set logging enabled {'on' if wanted else 'off'}", to_string=True)
-        gdb.execute(f"set debug remote {int(wanted)}", to_string=True)
 
     while True:
         try:
@@ -166,12 +162,8 @@ def serve() -> None:
         except EOFError:
             return
         try:
-            if method == "log_packets":
-                log_packets(*arguments)
-                answer(None)
-            else:
-                found = getattr(target, method)
-                answer(found(*arguments) if callable(found) else found)
+            found = getattr(target, method)
+            answer(found(*arguments) if callable(found) else found)
         except BaseException as error:
             answer(error)
 
