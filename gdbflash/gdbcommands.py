@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 from collections.abc import Iterator
 
 import gdb
@@ -17,7 +16,7 @@ import gdb
 from . import gdbload
 from .call import Call
 from .errors import GdbflashError, InputError, Interrupted
-from .events import bytes_in_words
+from .events import Started, bytes_in_words
 from .faults import exception_name
 from .flasher import Flasher
 from .gdbconnect import connect
@@ -26,7 +25,7 @@ from .gdbprogress import Progress
 from .gdbsession import shown
 from .ingdb import GdbTarget
 from .loader import ExternalLoader, load_loader
-from .options import After, RunOptions, VerifyMode
+from .options import After, Before, RunOptions, VerifyMode
 from .output import OutputFile
 from .plan import EraseMode, need, plan_erase, plan_write
 from .planned import planned
@@ -47,17 +46,6 @@ def say(text: str) -> None:
     gdb.flush()
 
 
-def _defer_interrupts() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
-
-def _heed_interrupts() -> None:
-    """Allow SIGINT again; one that came meanwhile was for what has ended."""
-    if signal.SIGINT in signal.sigpending():
-        signal.sigwait({signal.SIGINT})
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
 class Commands:
     """What the commands do with the words that they are given."""
 
@@ -71,19 +59,20 @@ class Commands:
 
         program: the user goes on with the program that is there, and is told what to expect of it.
         """
+        self.progress(Started("connect"))
         with contextlib.ExitStack() as stack:
-            stack.callback(_heed_interrupts)
             target = self._connect()
             stack.callback(self._close, target)
-            flasher = stack.enter_context(Flasher(target, options, self.progress))
-            stack.callback(_defer_interrupts)
+            with target.interruptible() if options.before is Before.RESET else contextlib.nullcontext():
+                flasher = stack.enter_context(Flasher(target, options, self.progress))
             try:
-                yield flasher
+                with target.interruptible():
+                    yield flasher
             except KeyboardInterrupt:
                 raise Interrupted(self.progress.interrupted) from None
             finally:
                 self.progress.clear()
-        if program and options.after in _AFTERWARDS and not target.remarks:
+        if program and options.after in _AFTERWARDS and not (target.remarks and options.after is After.RESTORE):
             say(f"{_AFTERWARDS[options.after]}\n")
 
     def _connect(self) -> GdbTarget:

@@ -33,12 +33,13 @@ def connect(server: str = "auto", tcl_port: int = 0) -> GdbTarget:
             "`target extended-remote localhost:3333`."
         )
     _check_halted()
-    core = CoreRegisters()
-    key = (connection.num, server, tcl_port)
-    if key not in _known:
-        profile = PROFILES[server] if server != "auto" else _tell()
-        _known[key] = Server(profile, _work_area(profile), _tcl(profile, connection.details or "", tcl_port))
-    return GdbTarget(_known[key], core)
+    with lost_told():
+        core = CoreRegisters()
+        key = (connection.num, server, tcl_port)
+        if key not in _known:
+            profile = PROFILES[server] if server != "auto" else _tell()
+            _known[key] = Server(profile, _work_area(profile), _tcl(profile, connection.details or "", tcl_port))
+        return GdbTarget(_known[key], core)
 
 
 def _work_area(profile: ServerProfile) -> range | None:

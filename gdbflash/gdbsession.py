@@ -96,8 +96,15 @@ class UserSession:
         return self._unwinder.stack if self._unwinder is not None else range(0)
 
     def restore(self) -> list[str]:
-        """Give everything back, after registers and memory were; returns what could not be, in sentences."""
+        """Give everything back, after registers and memory were; returns what could not be, in sentences.
+
+        First what GDB can do alone: all else fails when the connection has gone.
+        """
         lost: list[str] = []
+        if self._hook:
+            _define_hook(self._hook)
+        for name, value, _ in self._settings:
+            run(f"set {name} {_as_word(value)}")
         if self._unwinder is not None:
             gdb.frame_unwinders.remove(self._unwinder)
             self._unwinder = None
@@ -106,13 +113,13 @@ class UserSession:
             if not each.is_valid():
                 lost.append("GDB has deleted a watchpoint of the program's scope.")
                 continue
-            each.enabled = True
+            try:
+                each.enabled = True
+            except gdb.error as error:
+                lost.append(f"Breakpoint {each.number} could not be enabled again: {error}.")
+                continue
             if count:
                 run(f"enable count {count} {each.number}")
-        if self._hook:
-            _define_hook(self._hook)
-        for name, value, _ in self._settings:
-            run(f"set {name} {_as_word(value)}")
         if self.is_current:
             with contextlib.suppress(gdb.error):  # a thread or frame that is gone cannot be selected
                 self._select()

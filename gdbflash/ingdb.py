@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from . import corereset
 from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, TargetError
 from .gdbcore import CoreRegisters
 from .gdbmemory import GdbWire, connection_lost, lost_told
-from .gdbrun import Bounds
+from .gdbrun import Bounds, hold_interrupts, interrupted, interrupts_heard, release_interrupts
 from .gdbsession import UserSession
 from .memoryproof import ProvenMemory
 from .profiles import UNKNOWN_COMMAND, ServerProfile
@@ -62,7 +62,8 @@ class Server:
 class GdbTarget:
     """A target behind the server that GDB is connected to; implements `target.Target`.
 
-    It has the user's session in its hands from `connect` until `close`.
+    It has the user's session in its hands from `connect` until `close`. Ctrl-C raises KeyboardInterrupt only in
+    `run_until`, and from the other methods within `interruptible`.
     """
 
     def __init__(self, server: Server, core: CoreRegisters) -> None:
@@ -72,7 +73,12 @@ class GdbTarget:
         self.remarks: list[str] = []
         """What could not be given back as it was, in sentences; complete after `close`."""
         self._core = core
-        self._session = UserSession()
+        hold_interrupts()
+        try:
+            self._session = UserSession()
+        except BaseException:
+            release_interrupts()
+            raise
         self._wire = GdbWire()
         self._memory = ProvenMemory(self._wire, server.profile)
         self._breakpoint: Any = None
@@ -82,7 +88,21 @@ class GdbTarget:
         self._runs_on = False
         self._closed = False
         self._signal = ""
+        self._interruptible = False
         gdb.events.stop.connect(self._on_stop)
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C raise KeyboardInterrupt, between two steps or out of a monitor command, while the body runs."""
+        self._interruptible = True
+        try:
+            yield
+        finally:
+            self._interruptible = False
+
+    def _heed(self) -> None:
+        if self._interruptible and interrupted():
+            raise KeyboardInterrupt
 
     @property
     def capabilities(self) -> Capabilities:
@@ -102,12 +122,14 @@ class GdbTarget:
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Read size bytes; raises MemoryAccessError when any of them cannot be read."""
+        self._heed()
         if self._holds_breakpoint(address, size):
             self._drop_breakpoint()  # a server that writes BKPT into RAM would let it be seen
         return self._memory.read(address, size)
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
+        self._heed()
         if self._holds_breakpoint(address, len(data)):
             self._drop_breakpoint()  # its BKPT in RAM would be overwritten unseen
         self._memory.write(address, data)
@@ -166,19 +188,19 @@ class GdbTarget:
         address &= ~1
         self._set_breakpoint(address)
         self._ran = True
-        timed_out = self._go("continue", timeout)
-        pc = self.read_registers(["pc"])["pc"] & ~1
-        if pc == address:
-            return Stop(StopReason.ARRIVED, pc, self._signal)
-        if timed_out:
-            return Stop(StopReason.TIMEOUT, pc, self._signal)
-        if self._signal == "SIGINT":
+        bounds = Bounds(timeout, self._server.tcl, listen=True)
+        self._go("continue", bounds)
+        if bounds.interrupted:
             raise KeyboardInterrupt
-        return Stop(StopReason.ELSEWHERE, pc, self._signal)
+        pc = self.read_registers(["pc"])["pc"] & ~1
+        reason = StopReason.ARRIVED if pc == address else StopReason.ELSEWHERE
+        if bounds.rang:
+            # A PC proves nothing then: a core that was never started is still where the last call ended.
+            reason = StopReason.TIMEOUT
+        return Stop(reason, pc, self._signal)
 
-    def _go(self, command: str, timeout: float) -> bool:
-        """Run a command that lets the core go until it halts; returns whether it took so long that it was halted."""
-        bounds = Bounds(timeout, self._server.tcl)
+    def _go(self, command: str, bounds: Bounds) -> None:
+        """Run a command that lets the core go, until it halts."""
         self._signal = ""
         try:
             with bounds:
@@ -193,7 +215,6 @@ class GdbTarget:
                 )
         if gdb.selected_thread() is None:
             raise connection_lost("the program exited")
-        return bounds.rang
 
     def _on_stop(self, event: Any) -> None:
         # GDB names the signal of a SignalEvent; a plain StopEvent is a SIGTRAP that none of its breakpoints explains.
@@ -224,8 +245,9 @@ class GdbTarget:
     def _drop_breakpoint(self) -> None:
         if self._breakpoint is not None:
             gone, self._breakpoint = self._breakpoint, None
-            if gone.is_valid():
-                gone.delete()
+            with lost_told():
+                if gone.is_valid():
+                    gone.delete()
 
     def _arrive(self, pc: int) -> None:
         """Halt at the user's PC by running there, before the registers are put back.
@@ -239,7 +261,7 @@ class GdbTarget:
         self.write_memory(self._address, _BX_LR)
         try:
             self._core.write({"lr": pc | 1, "pc": self._address, "xpsr": _THUMB})
-            self._go("stepi", STEP_TIMEOUT)
+            self._go("stepi", Bounds(STEP_TIMEOUT, self._server.tcl, listen=False))
             arrived = self.read_registers(["pc"])["pc"] & ~1 == pc
         except TargetError:
             arrived = False
@@ -278,11 +300,12 @@ class GdbTarget:
     def take(self, step: str, *, quiet: bool = True) -> str:
         """Run a GDB command and return what it printed, if quiet; raises CommandRefused, ConnectionLost."""
         try:
-            with lost_told():
+            asks = step.startswith("monitor ")
+            with lost_told(), interrupts_heard() if asks and self._interruptible else contextlib.nullcontext():
                 said = str(gdb.execute(step, to_string=quiet))
         except gdb.error as error:
             raise CommandRefused(f"GDB refused {step}: {error}", command=step, reply=str(error)) from error
-        if step.startswith("monitor ") and UNKNOWN_COMMAND.match(said):
+        if asks and UNKNOWN_COMMAND.match(said):
             said = " ".join(said.split())
             raise CommandRefused(f"The {self.profile.title} refused `{step}`: {said}", command=step, reply=said)
         return said
@@ -293,11 +316,15 @@ class GdbTarget:
             return
         self._closed = True
         gdb.events.stop.disconnect(self._on_stop)
+        self._session.is_current &= not self._ran  # else the registers are still a loader's
         try:
-            self._drop_breakpoint()
+            with contextlib.suppress(ConnectionLost):
+                self._drop_breakpoint()
             self._wire.close()
             self.remarks += self._session.restore()
             if self._runs_on:
                 self.take("continue &")
         except (GdbflashError, gdb.error) as error:
             self.remarks.append(f"The session could not be given back as it was: {error}")
+        finally:
+            release_interrupts()
