@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import gdb
 
@@ -211,15 +212,28 @@ class Commands:
             raise InputError("Say which program: gdbflash load ELF, or give GDB one with the file command.")
         loaders = self.parameters.loaders(words)
         program = gdbload.split_program(named(path), loaders, gdbload.flash_regions())
+        mode = self.parameters.verify_mode(words.verify)
         jobs = plan_write(loaders, program.external, keep=self.parameters.keeps(words.keep)) if program.external else ()
         if jobs:
-            with self.flashing(self.parameters.run_options(words, loaders), program=False) as flasher:
-                flasher.write(jobs, self.parameters.verify_mode(words.verify))
-        gdbload.load_internal(program, say)
+            options = self.parameters.run_options(words, loaders)
+            after = After.RESTORE if options.before is Before.NONE else After.RESET
+            with self.flashing(replace(options, after=after), program=False) as flasher:
+                report = flasher.write(jobs, mode)
+            say(f"{report.in_words}, {report.calls} calls.\n")
         if program.flash or program.ram:
-            with contextlib.closing(self._connect()) as target:
-                gdbload.compare_internal(program, target)
-            say(f"Start address 0x{program.entry & ~1:08x}, all of {path} compared.\n")
+            try:
+                gdbload.load_internal(program, say)
+                with contextlib.closing(self._connect()) as target, target.interruptible():
+                    gdbload.compare_internal(program, target)
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    "Interrupted while GDB's own load was under way or compared: load again. "
+                    "What belongs into external memory is there."
+                ) from None
+            what = path if mode is not VerifyMode.NONE or not jobs else f"what GDB has loaded of {path}"
+            say(f"Start address 0x{program.entry & ~1:08x}, all of {what} compared.\n")
+        if jobs:
+            say("What Init did to clocks, pins and the flash controller stays until a reset.\n")
 
     def status(self, _words: argparse.Namespace) -> None:
         """Say what GDB is connected to, where the core stands, and which loaders there are."""

@@ -78,7 +78,9 @@ class CoreRegisters:
             with lost_told():
                 return gdb.parse_and_eval(f"${register}")  # not by a gdb.Frame, whose making unwinds the next one
         except gdb.error as error:
-            raise CommandRefused(f"GDB does not give {register}: {error}", command=register, reply=str(error)) from error
+            raise CommandRefused(
+                f"GDB does not give {register}: {error}", command=register, reply=str(error)
+            ) from error
 
     def write(self, values: Mapping[str, int]) -> None:
         """Write those registers that change, in the order given; raises CommandRefused, ConnectionLost."""
@@ -111,9 +113,7 @@ class CoreRegisters:
             halves = (f"s{2 * index}", f"s{2 * index + 1}")
             known = self.read(halves) | {name: value}
             number, _ = self._remote[f"d{index}"]
-            yield number, b"".join(
-                (rest.pop(each, known[each]) & 0xFFFFFFFF).to_bytes(4, "little") for each in halves
-            )
+            yield number, b"".join((rest.pop(each, known[each]) & 0xFFFFFFFF).to_bytes(4, "little") for each in halves)
 
     def forget(self) -> None:
         """Make GDB forget the registers: something changed them behind its back."""

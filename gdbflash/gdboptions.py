@@ -31,7 +31,9 @@ class Words(argparse.ArgumentParser):
     """A parser of a command's words that raises InputError, and ends no process."""
 
     def __init__(self, command: str, summary: str) -> None:
-        super().__init__(prog=f"gdbflash {command}", description=summary, allow_abbrev=False)
+        super().__init__(prog=f"gdbflash {command}", allow_abbrev=False)
+        self.name = command
+        self.summary = summary
         self.options: list[str] = []
         """What may be completed: all that begins with a dash."""
         self.choices: dict[str, tuple[str, ...]] = {}
@@ -53,16 +55,18 @@ class Words(argparse.ArgumentParser):
         """End reading after help was shown."""
         raise Shown
 
-    def reach_options(self) -> None:
-        """Add the options of every command that touches the target."""
+    def reach_options(self, *, leaves: bool) -> None:
+        """Add the options of every command that touches the target; leaves: the user may say how it is left."""
         self.option("-l", "--loader", action="append", metavar="FILE", help="a .stldr; repeat it, one per memory")
         self.option("--ram", type=parse_range, metavar="START:SIZE", help="RAM to use, where the device is not known")
         self.option("--before", choices=[each.value for each in Before], help="how the target is taken (default none)")
-        self.option(
-            "--after",
-            choices=[each.value for each in After],
-            help="how the target is left (default restore; after --before reset: reset and halted)",
-        )
+        self.set_defaults(after=None)
+        if leaves:
+            self.option(
+                "--after",
+                choices=[each.value for each in After],
+                help="how the target is left (default restore; after --before reset: reset and halted)",
+            )
         self.option("--timeout-scale", type=parse_factor, metavar="X", help="multiply every time-out")
         self.option("--irq", action="store_true", default=None, help="let the loader take interrupts")
         self.option(
@@ -89,12 +93,13 @@ class Parameter(gdb.Parameter):  # type: ignore[misc]
         value: Any,
         kind: int,
         summary: str,
+        more: str,
         choices: tuple[str, ...] = (),
         check: Callable[[str], object] | None = None,
     ) -> None:
         self.set_doc = f"Set {summary}."
         self.show_doc = f"Show {summary}."
-        self.__doc__ = ""
+        self.__doc__ = more
         self._check = check
         self._summary = summary
         self.title = name
@@ -117,19 +122,29 @@ class Parameter(gdb.Parameter):  # type: ignore[misc]
         return f"gdbflash {self.title} is {value or 'not set'}: {self._summary}."
 
 
+def help_or_refuse(prefix: str, argument: str) -> None:
+    """Do what GDB does for a prefix alone, or raise gdb.GdbError as it does for an unknown word behind one."""
+    if argument:
+        word = argument.split()[0]
+        raise gdb.GdbError(f'Undefined {prefix} command: "{word}".  Try "help {prefix}".')
+    gdb.execute(f"help {prefix}")
+
+
 class _Prefix(gdb.Command):  # type: ignore[misc]
     """`set gdbflash` and `show gdbflash`."""
 
-    def __init__(self, verb: str, summary: str, invoke: Callable[[], None] | None = None) -> None:
+    def __init__(self, verb: str, summary: str, alone: Callable[[], None] | None = None) -> None:
         self.__doc__ = summary
-        self._invoke = invoke
-        super().__init__(f"{verb} gdbflash", gdb.COMMAND_DATA, gdb.COMPLETE_NONE, prefix=True)
+        self._prefix = f"{verb} gdbflash"
+        self._alone = alone
+        super().__init__(self._prefix, gdb.COMMAND_DATA, gdb.COMPLETE_NONE, prefix=True)
 
-    def invoke(self, _argument: str, _from_tty: bool) -> None:
+    def invoke(self, argument: str, _from_tty: bool) -> None:
         """Do what the bare prefix does."""
-        if self._invoke is None:
-            raise gdb.GdbError('"set gdbflash" must be followed by the name of a parameter: help set gdbflash')
-        self._invoke()
+        if self._alone is not None and not argument:
+            self._alone()
+        else:
+            help_or_refuse(self._prefix, argument)
 
 
 class Parameters:
@@ -141,17 +156,81 @@ class Parameters:
         befores, afters = tuple(each.value for each in Before), ("auto", *(each.value for each in After))
         verifies = ("on", "off", *(each.value for each in VerifyMode if each is not VerifyMode.NONE))
         enum, text, switch = gdb.PARAM_ENUM, gdb.PARAM_STRING, gdb.PARAM_BOOLEAN
-        self.loader = Parameter("loader", "", gdb.PARAM_OPTIONAL_FILENAME, "the loader of the external memory")
-        self.server = Parameter("server", "auto", enum, "which GDB server this is", SERVERS)
-        self.tcl = Parameter("tcl", 0, gdb.PARAM_ZUINTEGER, "OpenOCD's Tcl port, 0 for the usual one")
-        self.before = Parameter("before", "none", enum, "how the target is taken", befores)
-        self.after = Parameter("after", "auto", enum, "how the target is left", afters)
-        self.verify = Parameter("verify", "on", enum, "how what was written is compared", verifies)
-        self.keep = Parameter("keep", True, switch, "whether bytes beside the image are kept")
-        self.ram = Parameter("ram", "", text, "the RAM that loaders may use", check=parse_range)
-        self.irq = Parameter("irq", False, switch, "whether loaders may take interrupts")
-        self.ignore = Parameter("ignore-init-result", False, switch, "whether to go on although Init did not return 1")
-        self.scale = Parameter("timeout-scale", "1", text, "the factor on every time-out", check=parse_factor)
+        self.loader = Parameter(
+            "loader",
+            "",
+            gdb.PARAM_OPTIONAL_FILENAME,
+            "the loader of the external memory",
+            "One .stldr per memory, in quotes where a name has blanks. `gdbflash loader FILE...` checks them too.",
+        )
+        self.server = Parameter(
+            "server", "auto", enum, "which GDB server this is", "auto: tell it by asking it.", SERVERS
+        )
+        self.tcl = Parameter(
+            "tcl",
+            0,
+            gdb.PARAM_ZUINTEGER,
+            "OpenOCD's Tcl port, 0 for the usual one",
+            "Through it, once proved to be the same OpenOCD's, a call need not wait for its poll of 0.1 s.",
+        )
+        self.before = Parameter(
+            "before",
+            "none",
+            enum,
+            "how the target is taken",
+            "none: in the middle of its program. reset: reset and halted first.",
+            befores,
+        )
+        self.after = Parameter(
+            "after",
+            "auto",
+            enum,
+            "how the target is left",
+            "restore: as it was. run: the same, going on. reset: at its first instruction. halt: by the loader.\n"
+            "auto: restore, or after --before reset: reset, with the loader of a RAM halt.",
+            afters,
+        )
+        self.verify = Parameter(
+            "verify",
+            "on",
+            enum,
+            "how what was written is compared",
+            "on, digest: by a routine on the target. readback: over the link. loader: by its Verify. off: not at all.",
+            verifies,
+        )
+        self.keep = Parameter(
+            "keep",
+            True,
+            switch,
+            "whether bytes beside the image are kept",
+            "They lie in the sectors that are erased for the image.",
+        )
+        self.ram = Parameter(
+            "ram",
+            "",
+            text,
+            "the RAM that loaders may use",
+            "START:SIZE, such as 0x24000000:512K. Not set: that of the device, where it is known.",
+            check=parse_range,
+        )
+        self.irq = Parameter(
+            "irq", False, switch, "whether loaders may take interrupts", "A few wait for the SysTick interrupt."
+        )
+        self.ignore = Parameter(
+            "ignore-init-result",
+            False,
+            switch,
+            "whether to go on although Init did not return 1",
+            "A few loaders return 0 and work.",
+        )
+        self.scale = Parameter(
+            "timeout-scale",
+            "1",
+            text,
+            "the factor on every time-out",
+            "More than 1 for a slow chip or link.",
+            check=parse_factor,
+        )
 
     def _all(self) -> Iterator[Parameter]:
         for parameter in vars(self).values():

@@ -12,7 +12,7 @@ from .events import Advanced, Event, Finished, Noted, Phase, Started, bytes_in_w
 
 _DOING: dict[Phase, str] = {
     "connect": "Connecting",
-    "init": "Initialising",
+    "init": "Loading",
     "read": "Reading",
     "erase": "Erasing",
     "program": "Programming",
@@ -20,7 +20,7 @@ _DOING: dict[Phase, str] = {
     "close": "Leaving",
 }
 _DONE: dict[Phase, str] = {
-    "init": "Initialised",
+    "init": "Loaded",
     "read": "Read",
     "erase": "Erased",
     "program": "Programmed",
@@ -85,7 +85,7 @@ class Progress:
         if word is None:
             return
         if not self._phase.total:
-            self._say(f"{word} {self._phase.label}, {event.seconds:.2f} s.\n")
+            self._say(f"{word} {self._phase.label} into RAM, {event.seconds:.2f} s.\n")
             return
         rate = f", {bytes_in_words(int(self._done / event.seconds))}/s" if event.seconds > 0 else ""
         self._say(f"{word} {bytes_in_words(self._done)}, {event.seconds:.2f} s{rate}.\n")

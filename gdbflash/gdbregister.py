@@ -15,7 +15,8 @@ import gdb
 
 from .errors import GdbflashError
 from .gdbcommands import Commands
-from .gdboptions import Shown, Words, call_argument
+from .gdbmemory import connection_lost
+from .gdboptions import Shown, Words, call_argument, help_or_refuse
 from .gdbsession import shown
 from .options import VerifyMode
 from .plan import EraseMode
@@ -29,7 +30,7 @@ class Command(gdb.Command):  # type: ignore[misc]
     def __init__(
         self, commands: Commands, words: Words, action: Callable[[argparse.Namespace], None], kind: str
     ) -> None:
-        self.__doc__ = f"{words.description}\n\n{words.format_help()}"
+        self.__doc__ = f"{words.summary}\n\n{words.format_help()}"
         self._commands = commands
         self._words = words
         self._action = action
@@ -48,7 +49,9 @@ class Command(gdb.Command):  # type: ignore[misc]
         except KeyboardInterrupt:
             raise gdb.GdbError(self._commands.progress.interrupted) from None
         except gdb.error as error:
-            raise gdb.GdbError(shown(f"GDB refused: {error}")) from None
+            lost = not gdb.selected_inferior().pid
+            said = connection_lost(str(error)).message if lost else f"GDB refused: {error}"
+            raise gdb.GdbError(shown(said)) from None
         except Exception as bug:
             traceback.print_exc()
             said = f"This is a bug of gdbflash, please report it: {type(bug).__name__}: {bug}"
@@ -86,32 +89,43 @@ class _Prefix(gdb.Command):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__("gdbflash", gdb.COMMAND_DATA, gdb.COMPLETE_NONE, prefix=True)
 
+    def invoke(self, argument: str, _from_tty: bool) -> None:
+        """Show the commands; raises gdb.GdbError for a word that is none of them."""
+        help_or_refuse("gdbflash", argument)
+
 
 class _Help(gdb.Command):  # type: ignore[misc]
     """Show the commands, or how to use one: gdbflash help [COMMAND]."""
 
     def __init__(self) -> None:
-        super().__init__("gdbflash help", gdb.COMMAND_SUPPORT, gdb.COMPLETE_COMMAND)
+        super().__init__("gdbflash help", gdb.COMMAND_SUPPORT)
+        self.commands: list[str] = []
 
     def invoke(self, argument: str, _from_tty: bool) -> None:
         """Show GDB's own help of the command."""
         gdb.execute(f"help gdbflash {argument}")
 
+    def complete(self, text: str, word: str | None) -> list[str]:
+        """Complete the name of a command."""
+        given = len(text) - len(word or "")
+        return [each[given:] for each in self.commands if each.startswith(text)]
+
 
 def register() -> None:
     """Add the commands and parameters to this GDB."""
     _Prefix()
-    _Help()
+    helps = _Help()
     commands = Commands()
     for words, action, kind in _described(commands):
         Command(commands, words, action, kind)
+        helps.commands.append(words.name)
 
 
 def _described(commands: Commands) -> Iterator[tuple[Words, Action, str]]:
-    def words(name: str, summary: str, *, reach: bool = True) -> Words:
+    def words(name: str, summary: str, *, reach: bool = True, leaves: bool = True) -> Words:
         made = Words(name, summary)
         if reach:
-            made.reach_options()
+            made.reach_options(leaves=leaves)
         return made
 
     loader = words("loader", "Name the .stldr files that the other commands use, one per memory.", reach=False)
@@ -159,7 +173,9 @@ def _described(commands: Commands) -> Iterator[tuple[Words, Action, str]]:
     call.option("--no-init", dest="init", action="store_false", help="do not call Init before")
     yield call, commands.call, "function"
 
-    load = words("load", "Load a program: its external parts through the loaders, the rest by GDB's load.")
+    load = words(
+        "load", "Load a program: its external parts through the loaders, the rest by GDB's load.", leaves=False
+    )
     load.add_argument("file", nargs="?", metavar="ELF", help="default: the program being debugged")
     load.option("--verify", choices=[each.value for each in VerifyMode], help="how to compare what is external")
     _keep_options(load)

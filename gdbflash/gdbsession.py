@@ -57,8 +57,10 @@ class UserSession:
     def __init__(self) -> None:
         self._thread = gdb.selected_thread()
         self._level = _level(gdb.selected_frame())
+        self._listed = _listed()
         self._settings = [(name, gdb.parameter(name), wanted) for name, wanted in _SETTINGS if _exists(name)]
         self._hook = _hook_on_stop()
+        self._regions = _regions()
         self._breakpoints = [(each, _enable_count(each)) for each in gdb.breakpoints() if each.enabled]
         self._unwinder: LoaderUnwinder | None = None
         self.pc = 0
@@ -77,6 +79,8 @@ class UserSession:
             run(f"set {name} {wanted}")
         if self._hook:
             _define_hook("")
+        if self._regions:
+            run(f"disable mem {self._regions}")  # they may forbid what loaders need
         _select_running_thread()
         newest = gdb.newest_frame()
         newest.select()
@@ -103,6 +107,8 @@ class UserSession:
         lost: list[str] = []
         if self._hook:
             _define_hook(self._hook)
+        if self._regions:
+            run(f"enable mem {self._regions}")
         for name, value, _ in self._settings:
             run(f"set {name} {_as_word(value)}")
         if self._unwinder is not None:
@@ -135,6 +141,10 @@ class UserSession:
                 break
             frame = older
         frame.select()
+        run("frame")  # so that `list` begins around it
+        if self._listed is not None and self._listed != _listed():
+            file, line = self._listed  # the user has listed on from there
+            run(f'list "{file}":{max(1, line - 10)},{line - 1}')
 
 
 class LoaderUnwinder(Unwinder):  # type: ignore[misc]
@@ -223,6 +233,15 @@ def _level(frame: Any) -> int:
     return level
 
 
+def _listed() -> tuple[str, int] | None:
+    """Tell where `list` is: after a stop the line stopped at, later the one behind the last that was shown."""
+    try:
+        (place,) = gdb.decode_line()[1]
+    except gdb.error:  # GDB has no program
+        return None
+    return (place.symtab.filename, place.line) if place.symtab is not None else None
+
+
 def _hook_on_stop() -> str:
     """Read the user's hook-stop, which GDB would run after every call; empty when there is none."""
     try:
@@ -232,6 +251,12 @@ def _hook_on_stop() -> str:
     return "\n".join(text.splitlines()[1:]).rstrip() + "\n"
 
 
+def _regions() -> str:
+    """Read the numbers of the memory regions that the user has defined and not disabled."""
+    said = run("info mem")
+    return " ".join(re.findall(r"^(\d+)\s+y", said, re.MULTILINE)) if "user-defined" in said else ""
+
+
 def _define_hook(body: str) -> None:
     with unasked():
         run(f"define hook-stop\n{body}end")
@@ -239,5 +264,7 @@ def _define_hook(body: str) -> None:
 
 def _enable_count(breakpoint_: Any) -> int:
     """Read how many hits a breakpoint stays enabled for (`enable count`), which enabling it again would forget."""
+    if breakpoint_.number < 0:  # an extension's own
+        return 0
     said = re.search(r"disable after (?:next|additional) (\d+) hit", run(f"info breakpoints {breakpoint_.number}"))
     return int(said[1]) if said else 0

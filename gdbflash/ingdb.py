@@ -243,11 +243,15 @@ class GdbTarget:
         self._breakpoint.silent = True
 
     def _drop_breakpoint(self) -> None:
-        if self._breakpoint is not None:
-            gone, self._breakpoint = self._breakpoint, None
-            with lost_told():
-                if gone.is_valid():
-                    gone.delete()
+        gone, self._breakpoint = self._breakpoint, None
+        if gone is None or not gone.is_valid():
+            return
+        try:
+            gone.delete()
+        except gdb.error as error:
+            if gone.is_valid():  # GDB has it still, although the server cannot be told
+                gone.delete()
+            raise connection_lost(str(error)) from error
 
     def _arrive(self, pc: int) -> None:
         """Halt at the user's PC by running there, before the registers are put back.

@@ -80,8 +80,10 @@ class Debugging:
         return self.gdb.run("info breakpoints")
 
     def place(self) -> str:
-        """Ask GDB where the user is: thread, selected frame and stack."""
-        return self.gdb.run("info threads") + self.gdb.run("frame") + self.gdb.run("backtrace")
+        """Ask GDB where the user is: thread, selected frame and stack, and what `list` shows next."""
+        listed = self.gdb.run("python print(gdb.decode_line()[1][0].symtab, gdb.decode_line()[1][0].line)")
+        lines = ("info threads", "info frame", "backtrace")
+        return listed + "".join(self.gdb.run(line) for line in lines)
 
 
 @contextmanager
@@ -137,4 +139,5 @@ def debugging(gdb: Path, state: Path, loader: Path = LOADER) -> Iterator[Debuggi
         terminal.child.expect_exact(">")
         terminal.run("end")
         assert "run ()" in terminal.run("up")
+        assert "sum = work(" in terminal.run("list")
         yield Debugging(board, terminal)

@@ -54,7 +54,7 @@ def test_a_chip_is_written_read_verified_erased_and_checked(sitting: Sitting) ->
     kept = bytes(chip.memory[0x10000:0x10010])
     shown = gdb.run(f'gdbflash write "{image}@{FLASH + 0x20003:#x}"')
     lines = re.sub(r"[0-9.]+ s, [0-9.]+ [KM]iB/s", "#", shown.replace("\r", "\n"))
-    assert "Initialised W25Q128_H750_QSPI" in shown
+    assert "Loaded W25Q128_H750_QSPI into RAM, " in shown
     assert "Erased 128 KiB, #." in lines
     assert "Programmed 128 KiB, #." in lines
     assert "Verified 128 KiB, #." in lines
@@ -182,11 +182,15 @@ def test_parameters_stand_for_what_a_command_does_not_say(sitting: Sitting) -> N
     shown = gdb.run("show gdbflash")
     for name in ("loader", "server", "before", "after", "verify", "keep", "ram", "irq", "timeout-scale"):
         assert f"gdbflash {name} is " in shown
+    assert "readback: over the link." in gdb.run("help set gdbflash verify")
+    assert 'Undefined set gdbflash command: "speed".' in gdb.run("set gdbflash speed 9")
+    assert 'Undefined show gdbflash command: "speed".' in gdb.run("show gdbflash speed")
 
 
 def test_help_names_every_command_and_its_options(lonely: Terminal) -> None:
     lonely.run("set pagination off")
     shown = lonely.run("gdbflash help")
+    assert lonely.run("gdbflash") == shown
     commands = (
         "loader",
         "info",
@@ -228,6 +232,8 @@ def test_words_are_completed(lonely: Terminal, tmp_path: Path) -> None:
     assert completions(lonely, f"gdbflash write {tmp_path}/firmware.b") == [f"gdbflash write {tmp_path}/firmware.bin"]
     assert "set gdbflash verify readback" in completions(lonely, "set gdbflash verify r")
     assert completions(lonely, "gdbflash checksum 0x") == []
+    assert completions(lonely, "gdbflash help bl") == ["gdbflash help blank-check"]
+    assert "usage: gdbflash status" in lonely.run("gdbfl\thel\tst\t")  # and by the key
 
 
 def test_without_a_connection_or_a_loader_it_says_so(lonely: Terminal, tmp_path: Path) -> None:
@@ -249,27 +255,34 @@ def test_a_running_target_is_left_alone(sitting: Sitting) -> None:
     sitting.gdb.run("interrupt")
 
 
-@pytest.mark.parametrize("kind", [b"X", b"vCont;c", b"m"], ids=["a write", "a run", "a read"])
+@pytest.mark.parametrize(
+    ("kind", "left"),
+    [(b"m", 1), (b"X", 12), (b"P", 12), (b"Z", 1), (b"vCont;c", 12), (b"z", 1), (b"m", 60)],
+    ids=["the first look", "a write", "a register", "a breakpoint", "a run", "the breakpoint's end", "a read"],
+)
 def test_a_server_that_dies_is_named_and_gdb_stays_usable(
-    sitting: Sitting, kind: bytes, monkeypatch: pytest.MonkeyPatch
+    sitting: Sitting, kind: bytes, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not at a register write: there GDB itself crashes when the connection goes (seen with 13.1 and 18.1)."""
     image = sitting.file("image.bin", random.Random(3).randbytes(200 * KIB))
-    left = [60 if kind == b"m" else 12]
+    sitting.gdb.run("break work")
+    asked = ("info breakpoints", *(f"show {name}" for name in ("pagination", "arm force-mode", "osabi")))
+    before = [sitting.gdb.run(line) for line in asked]
+    counts = [left]
     answer = rspsession.Session.answer
 
     def until_it_dies(session: rspsession.Session, packet: bytes) -> bytes | None:
         # Reads are m or x packets, as GDB knows them.
         if packet.startswith(kind) or (kind == b"m" and packet.startswith(b"x")):
-            left[0] -= 1
-            if left[0] == 0:
+            counts[0] -= 1
+            if counts[0] == 0:
                 raise LinkClosed("killed")
         return answer(session, packet)
 
     monkeypatch.setattr(rspsession.Session, "answer", until_it_dies)
     shown = sitting.gdb.run(f"gdbflash write {image}@0x90000000")
-    assert left[0] <= 0, "the write was over before"
+    assert counts[0] <= 0, "the write was over before"
     assert "The connection to the GDB server was lost" in shown
+    assert [sitting.gdb.run(line) for line in asked] == before
     assert "Traceback" not in shown
     assert "not connected to a GDB server" in sitting.gdb.run("gdbflash status")
     sitting.gdb.run(f"target extended-remote {sitting.board.endpoint}")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 
 import pytest
 
+from gdbflash.board.personality import PERSONALITIES
+from gdbflash.board.rsp import RspServer
 from gdbflash.miconnect import connect
 from gdbflash.profiles import PROFILES
-from gdbflash.target import StopReason
+from gdbflash.target import Stop, StopReason
 from tests import gdbservers, test_contract
 from tests.gdbservers import CODE, GDBS, RETURN, SERVERS, RunningServer, gdb_path
 from tests.ingdbproxy import InGdb
+from tests.rsp_double import RAM_START, RamBoard
 from tests.test_contract import Session
 
 COUNTS_PACKETS = "test_a_call_costs_at_most_ten_packets"
@@ -75,3 +79,34 @@ def test_a_call_costs_at_most_twice_the_packets_of_the_command_line(session: Ses
         target.close()
     assert len(inside) <= 2 * len(outside), (inside, outside)
     assert not [packet for packet in inside if re.match(r"[mx][0-9a-f]", packet)], "GDB unwinds the stack"
+
+
+@pytest.mark.parametrize("gdb", GDBS)
+def test_a_core_that_stopped_nowhere_did_not_arrive_although_its_pc_is_there(gdb: str) -> None:
+    board = RamBoard()
+    with RspServer(board, personality=PERSONALITIES["board"]) as server:
+        target = InGdb(gdb_path(gdb), f"127.0.0.1:{server.port}")
+        try:
+            target.write_registers({"pc": RAM_START + 0x100})
+            threading.Timer(0.1, board.registers.update, ({"pc": RAM_START},)).start()
+            assert target.run_until(RAM_START, 0.3) == Stop(StopReason.TIMEOUT, RAM_START, "SIGINT")
+        finally:
+            target.close()
+
+
+@pytest.mark.parametrize("gdb", GDBS)
+def test_single_precision_registers_are_halves_of_what_the_server_has(gdb: str) -> None:
+    board = RamBoard()
+    with RspServer(board, personality=PERSONALITIES["board"]) as server:
+        target = InGdb(gdb_path(gdb), f"127.0.0.1:{server.port}")
+        try:
+            target.lines.clear()
+            target.write_registers({"s0": 0x7FC12345, "s1": 1, "s17": 0xC0490FDB, "fpscr": 0x03000000})
+            sent = [line for line in target.lines if "$P" in line]
+            assert len(sent) == 3, sent
+            expected = {"s0": 0x7FC12345, "s1": 1, "s16": board.registers["s16"], "s17": 0xC0490FDB}
+            assert {name: board.registers[name] for name in expected} == expected
+            assert target.read_registers(expected) == expected
+            assert target.read_registers(["fpscr"]) == {"fpscr": 0x03000000}
+        finally:
+            target.close()

@@ -40,7 +40,9 @@ def test_a_program_with_data_in_external_flash_runs_because_the_data_is_right(
         shown = terminal.run("gdbflash load")
         assert "Programmed 1.172 KiB" in shown
         assert "into internal flash." in shown
+        assert "1200 bytes written and verified, 0 sectors erased" in shown
         assert f"all of {program} compared." in shown
+        assert "What Init did to clocks, pins and the flash controller stays until a reset." in shown
         assert terminal.value("$pc") == terminal.value("(unsigned)Reset_Handler & ~1")
         for block in load_image(program).blocks:
             if block.address >= FLASH:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gdbflash.board import rspsession
 from tests.boards import GDBS
 from tests.cbuild import build
 from tests.debuggee import FLASH, Debugging, connected, debugging, running_program
+from tests.gdbterminal import Terminal
 
 KIB = 1024
 
@@ -21,6 +23,23 @@ def image(tmp_path: Path) -> Path:
     path = tmp_path / "image.bin"
     path.write_bytes(random.Random(4).randbytes(100 * KIB))
     return path
+
+
+def press_ctrl_c_at(monkeypatch: pytest.MonkeyPatch, gdb: Terminal) -> list[int]:
+    """Have Ctrl-C pressed as the server gets its next packets, so many of them later; gives the list of how many."""
+    waits: list[int] = []
+    answer = rspsession.Session.answer
+
+    def pressing(session: rspsession.Session, packet: bytes) -> bytes | None:
+        if waits:
+            waits[0] -= 1
+            if waits[0] == 0:
+                del waits[0]
+                gdb.press_ctrl_c()
+        return answer(session, packet)
+
+    monkeypatch.setattr(rspsession.Session, "answer", pressing)
+    return waits
 
 
 def everything(session: Debugging) -> dict[str, object]:
@@ -128,6 +147,38 @@ def test_ctrl_c_in_a_loader_call_stops_it_and_says_what_is_done(
 
 
 @pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_ctrl_c_at_any_moment_gives_everything_back(
+    gdb: Path,
+    tmp_path: Path,
+    undisturbed: int,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """While the session is taken, the loader is loaded and called, and all is given back; and again 3 packets later."""
+    image = tmp_path / "image.bin"
+    with debugging(gdb, tmp_path / "state") as session:
+        before = everything(session)
+        waits = press_ctrl_c_at(monkeypatch, session.gdb)
+        interrupted = 0
+        for first in range(10, 400, 3 if request.config.getoption("--full") else 70):
+            image.write_bytes(random.Random(first).randbytes(3000))
+            waits[:] = [first, 3]
+            shown = session.gdb.run(f"gdbflash write {image}@{FLASH:#x}")
+            waits.clear()
+            interrupted += "Interrupted while" in shown
+            assert "Traceback" not in shown
+            assert "Program received signal" not in shown
+            assert "Interrupted while" in shown or "3000 bytes written and verified" in shown
+            session.gdb.run("echo")  # a key that was pressed late ends here
+            assert_same(before, everything(session))
+        assert interrupted >= 3
+        shown = session.gdb.run(f"gdbflash write {image}@{FLASH:#x}")  # the last one may have been done already
+        assert re.search("3000 bytes (already there|written and verified)", shown)
+        assert bytes(session.board.chip.memory[:3000]) == image.read_bytes()
+        assert run_on(session) == undisturbed
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
 def test_impatience_does_not_keep_the_session(gdb: Path, image: Path, tmp_path: Path, undisturbed: int) -> None:
     """Ctrl-C again and again while everything is put back, over a link that makes that slow."""
     with debugging(gdb, tmp_path / "state", build("misbehaving", "IN_WRITE=hang")) as session:
@@ -137,6 +188,7 @@ def test_impatience_does_not_keep_the_session(gdb: Path, image: Path, tmp_path: 
         wait_until_running(session)
         session.board.server.link.latency_us = 5000
         session.gdb.press_ctrl_c()
+        session.gdb.press_ctrl_c()  # GDB itself would disconnect at the second one
         session.gdb.child.expect_exact("Bytes to keep are safe in")
         for _ in range(10):
             session.gdb.press_ctrl_c()
@@ -147,6 +199,32 @@ def test_impatience_does_not_keep_the_session(gdb: Path, image: Path, tmp_path: 
         session.gdb.run("echo")  # a key that was pressed late ends here
         assert_same(before, everything(session))
         assert run_on(session) == undisturbed
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_the_users_memory_regions_neither_forbid_nor_change(gdb: Path, image: Path, tmp_path: Path) -> None:
+    with running_program() as board, connected(board, gdb, tmp_path / "state") as terminal:
+        terminal.run("with confirm off -- delete mem")
+        terminal.run("mem 0x20000000 0x20020000 ro")
+        terminal.run("mem 0x24000000 0x24080000 ro 32")
+        terminal.run("mem 0xe0000000 0xe0100000 wo")
+        terminal.run("mem 0x58000000 0x58000100 rw")
+        terminal.run("disable mem 1")
+        before = terminal.run("info mem")
+        assert before.count(" y ") == 3
+        assert "102400 bytes written and verified" in terminal.run(f"gdbflash write {image}@{FLASH:#x}")
+        assert terminal.run("info mem") == before
+        assert bytes(board.chip.memory[: 100 * KIB]) == image.read_bytes()
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_left_halted_the_registers_are_the_loaders(gdb: Path, image: Path, tmp_path: Path) -> None:
+    with debugging(gdb, tmp_path / "state") as session:
+        shown = session.gdb.run(f"gdbflash write {image}@{FLASH:#x} --after halt")
+        assert "102400 bytes written and verified" in shown
+        assert "The target stays halted, with the loader in its RAM." in shown
+        assert session.gdb.value("$pc") == session.board.machine.read_register("pc") == 0x24000000
+        assert session.gdb.value("$sp") == session.board.machine.read_register("sp")
 
 
 @pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
