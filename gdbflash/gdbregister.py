@@ -15,7 +15,6 @@ import gdb
 
 from .errors import GdbflashError
 from .gdbcommands import Commands
-from .gdbmemory import connection_lost
 from .gdboptions import Shown, Words, call_argument, help_or_refuse
 from .gdbsession import shown
 from .options import VerifyMode
@@ -49,9 +48,7 @@ class Command(gdb.Command):  # type: ignore[misc]
         except KeyboardInterrupt:
             raise gdb.GdbError(self._commands.progress.interrupted) from None
         except gdb.error as error:
-            lost = not gdb.selected_inferior().pid
-            said = connection_lost(str(error)).message if lost else f"GDB refused: {error}"
-            raise gdb.GdbError(shown(said)) from None
+            raise gdb.GdbError(shown(f"GDB refused: {error}")) from None
         except Exception as bug:
             traceback.print_exc()
             said = f"This is a bug of gdbflash, please report it: {type(bug).__name__}: {bug}"
