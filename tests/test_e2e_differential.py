@@ -218,7 +218,7 @@ def test_a_blank_check_names_the_bytes(bench: Bench) -> None:
     bench.put(b"\xfe", 0x12345)
     code, result, shown = bench.run("blank-check", hex(FLASH), "1M")
     assert code == 1
-    assert "1 bytes differ from 0x90012345 to 0x90012345 (expected ff" in shown
+    assert "1 byte differs at 0x90012345 (expected ff" in shown
     assert result["error"]["first"] == FLASH + 0x12345  # type: ignore[index]
     assert bench.run("blank-check", hex(FLASH), hex(0x12345))[0] == 0
 

@@ -20,6 +20,7 @@ from gdbflash.flasher import Flasher
 from gdbflash.image import Block
 from gdbflash.loader import load_loader
 from gdbflash.miconnect import connect
+from gdbflash.mireturn import ReturnPoint
 from gdbflash.mitarget import MiTarget
 from gdbflash.options import After, RunOptions
 from gdbflash.plan import EraseMode, plan_write
@@ -145,12 +146,12 @@ def test_after_a_failure_nothing_more_is_sent_beside(
 def test_what_was_meant_for_a_run_that_failed_is_not_sent_beside_a_later_one(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_self: MiTarget, address: int) -> None:
+    def fails(_self: ReturnPoint, address: int) -> None:
         raise CommandRefused(f"No breakpoint can be set at {address:#x}.", command="", reply="")
 
     bench.target.write_while_running(0x24010000, b"late")
     with monkeypatch.context() as patch:
-        patch.setattr(MiTarget, "_set_breakpoint", fails)
+        patch.setattr(ReturnPoint, "set", fails)
         with pytest.raises(CommandRefused):
             bench.target.run_until(0x24000000, 1)
     bench.target.run_until(0x24000000, 0.1)
