@@ -66,7 +66,7 @@ def _within(blocks: Sequence[Block], places: Sequence[Range]) -> Iterator[Block]
         for place in places:
             first, end = max(block.address, place.address), min(block.end, place.end)
             if first < end:
-                data = memoryview(block.data)[first - block.address : end - block.address]
+                data = block.in_memory[first - block.address : end - block.address]
                 yield Block(first, data, block.source)
 
 

@@ -1,7 +1,7 @@
 """Firmware files: from bin, Intel HEX, S-record or ELF to blocks of bytes with addresses.
 
 What belongs here: telling the formats apart, decoding them (records by bincopy), and laying blocks side by side.
-A 16 MiB image is one copy in memory.
+A 16 MiB image is one copy in memory; of a large binary file only what is being looked at is.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from pathlib import PurePath
 
 from .elf import ElfFile, is_elf
 from .errors import ImageFileError
-from .files import read_file
+from .files import FileBytes, copy_away, read_file
 
 LARGEST_FILE = 1 << 30
 """As hexadecimal text the largest chip seen (256 MiB) is about 700 MiB."""
+IN_MEMORY = 32 << 20
+"""Bytes of a file that are read at once; a larger one is binary, or as large only because it is text."""
 LONGEST_RECORD = 1024
 """An Intel HEX record has at most 521 characters, an S-record 514."""
 _ADDRESS_SPACE = 1 << 32
@@ -34,7 +36,7 @@ class Block:
     """Contiguous bytes of a file and the target address of the first."""
 
     address: int
-    data: bytes | memoryview
+    data: bytes | memoryview | FileBytes
     source: str = field(default="", compare=False)
     """The file they come from, for messages."""
 
@@ -42,6 +44,11 @@ class Block:
     def end(self) -> int:
         """The first address behind the block."""
         return self.address + len(self.data)
+
+    @property
+    def in_memory(self) -> memoryview:
+        """The bytes themselves; those that lie in a file are read each time."""
+        return memoryview(bytes(self.data) if isinstance(self.data, FileBytes) else self.data)
 
 
 @dataclass(frozen=True)
@@ -61,21 +68,25 @@ def load_image(path: str | os.PathLike[str], address: int | None = None) -> Imag
 
     Raises ImageFileError when the file cannot be read, is damaged, holds no data or does not go with address.
     """
-    return parse_image(read_file(path, LARGEST_FILE, ImageFileError), os.fspath(path), address)
+    data: bytes | FileBytes | None = copy_away(path, IN_MEMORY + 1, LARGEST_FILE)
+    if data is None:
+        data = read_file(path, LARGEST_FILE, ImageFileError)
+    return parse_image(data, os.fspath(path), address)
 
 
-def parse_image(data: bytes, name: str, address: int | None = None) -> Image:
+def parse_image(data: bytes | FileBytes, name: str, address: int | None = None) -> Image:
     """Decode the bytes of a firmware file called name; raises ImageFileError as `load_image`."""
-    head = data[: 2 * LONGEST_RECORD]
+    head = bytes(data[: 2 * LONGEST_RECORD])
+    if not _has_addresses(head):
+        return Image((_binary_block(data, name, address),))
+    data = bytes(data)
     blocks: Iterable[Block]
     if is_elf(data):
         kind, blocks = "an ELF file", _elf_blocks(data, name)
-    elif _HEX_RECORD.match(head) and _FIRST_LINE.match(head):
+    elif _HEX_RECORD.match(head):
         kind, blocks = "an Intel HEX file", _record_blocks(_hex_records(data, name), name)
-    elif _S_RECORD.match(head) and _FIRST_LINE.match(head):
-        kind, blocks = "an S-record file", _record_blocks(_s_records(data, name), name)
     else:
-        return Image((_binary_block(data, name, address),))
+        kind, blocks = "an S-record file", _record_blocks(_s_records(data, name), name)
     if address is not None:
         raise ImageFileError(
             f"{name} is {kind} and says itself where its bytes belong. Leave @0x{address:08X} out, or convert it to a "
@@ -89,12 +100,17 @@ def parse_image(data: bytes, name: str, address: int | None = None) -> Image:
     return image
 
 
+def _has_addresses(head: bytes) -> bool:
+    """Tell by its beginning whether a file is ELF, Intel HEX or S-records."""
+    return is_elf(head) or bool((_HEX_RECORD.match(head) or _S_RECORD.match(head)) and _FIRST_LINE.match(head))
+
+
 def merge_images(images: Iterable[Image]) -> Image:
     """Lay images into one; raises ImageFileError where two have different bytes for one address."""
     return Image(_joined(block for image in images for block in image.blocks))
 
 
-def _binary_block(data: bytes, name: str, address: int | None) -> Block:
+def _binary_block(data: bytes | FileBytes, name: str, address: int | None) -> Block:
     if PurePath(name).suffix.lower() in _TEXT_ENDINGS:
         raise ImageFileError(
             f"{name} is named like a HEX or S-record file, but its first line is no such record. Build or copy it "
@@ -237,12 +253,12 @@ def _one(run: Sequence[Block]) -> Block:
     start = run[0].address
     whole = bytearray()
     for index, block in enumerate(run):
-        present = memoryview(whole)[block.address - start :]
-        shared = min(len(present), len(block.data))
-        if present[:shared] != memoryview(block.data)[:shared]:
+        present, data = memoryview(whole)[block.address - start :], block.in_memory
+        shared = min(len(present), len(data))
+        if present[:shared] != data[:shared]:
             raise _conflict(run[:index], block)
         del present
-        whole += memoryview(block.data)[shared:]
+        whole += data[shared:]
     return Block(start, memoryview(whole).toreadonly(), ", ".join(dict.fromkeys(block.source for block in run)))
 
 
@@ -250,7 +266,7 @@ def _conflict(below: Sequence[Block], block: Block) -> ImageFileError:
     """Say where two blocks differ, and whose they are."""
     for other in below:
         first = max(other.address, block.address)
-        pairs = zip(other.data[first - other.address :], block.data[first - block.address :], strict=False)
+        pairs = zip(other.in_memory[first - other.address :], block.in_memory[first - block.address :], strict=False)
         for address, (old, new) in enumerate(pairs, first):
             if old != new:
                 return ImageFileError(

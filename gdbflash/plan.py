@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .errors import PlanError
+from .files import FileBytes
 from .ranges import Range, joined, slices, without
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class EraseMode(enum.Enum):
 class Content:
     """Bytes by address: sorted pieces that do not overlap, shared and not copied."""
 
-    pieces: tuple[tuple[int, memoryview], ...]
+    pieces: tuple[tuple[int, memoryview | FileBytes], ...]
     starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -43,7 +44,8 @@ class Content:
     @classmethod
     def of(cls, blocks: Iterable[Block]) -> Content:
         """Take the blocks of an image, which are sorted and do not overlap."""
-        return cls(tuple((block.address, memoryview(block.data)) for block in blocks))
+        datas = ((block.address, block.data) for block in blocks)
+        return cls(tuple((at, data if isinstance(data, FileBytes) else memoryview(data)) for at, data in datas))
 
     @property
     def ranges(self) -> tuple[Range, ...]:
@@ -57,7 +59,7 @@ class Content:
 
     def read(self, where: Range) -> bytes:
         """Give the bytes of a range that lies within one of `ranges`."""
-        found: list[memoryview] = []
+        found: list[memoryview | FileBytes] = []
         address = where.address
         index = bisect_right(self.starts, address) - 1
         while address < where.end:
@@ -68,11 +70,11 @@ class Content:
             found.append(part)
             address += len(part)
             index += 1
-        return b"".join(found)
+        return bytes(found[0]) if len(found) == 1 else b"".join(bytes(each) for each in found)
 
     def within(self, places: Iterable[Range]) -> Content:
         """Give only the bytes that lie in the places, which are sorted and do not overlap."""
-        pieces: list[tuple[int, memoryview]] = []
+        pieces: list[tuple[int, memoryview | FileBytes]] = []
         for place in places:
             index = max(0, bisect_right(self.starts, place.address) - 1)
             while index < len(self.pieces) and self.starts[index] < place.end:

@@ -88,7 +88,8 @@ class Programming:
                     Noted("sent-again", "What was sent to RAM while Write ran did not arrive there: it is sent again.")
                 )
             left -= where.size
-            following = cut.take(max(FIRST_CALL, left // 2))  # small last ones: beside the last nothing is sent
+            # Small last ones, for nothing is sent beside the last.
+            following = cut.take(left // 2 if left > 2 * FIRST_CALL else None)
             sent = following is not None and self._opened.target.capabilities.writes_while_running
             if sent and following is not None:
                 self._opened.target.write_while_running(other.address, content.read(following))

@@ -62,7 +62,7 @@ def save(identity: Identity, kept: Content) -> Path:
     path = path_for(identity)
     digest = hashlib.sha256()
     for _, data in kept.pieces:
-        digest.update(data)
+        digest.update(bytes(data))
     head = {
         "format": _FORMAT,
         "storage": identity.storage,
@@ -79,7 +79,7 @@ def save(identity: Identity, kept: Content) -> Path:
         with partial.open("wb") as file:
             file.write(json.dumps(head).encode() + b"\n")
             for _, data in kept.pieces:
-                file.write(data)
+                file.write(bytes(data))
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

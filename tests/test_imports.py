@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loader": {"elf", "errors", "files", "findings", "ranges", "storage"},
     "image": {"elf", "errors", "files"},
     "devices": {"errors", "ranges"},
-    "plan": {"errors", "image", "loader", "ranges"},
+    "plan": {"errors", "files", "image", "loader", "ranges"},
     "layout": {"entry", "errors", "loader", "ranges"},
     "compare": {"errors"},
     "delta": {"plan", "ranges", "storage"},

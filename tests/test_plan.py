@@ -134,7 +134,7 @@ def content_of(pieces: list[tuple[int, bytes]]) -> Content:
 
 
 def as_dict(content: Content) -> dict[int, int]:
-    return {address + index: byte for address, data in content.pieces for index, byte in enumerate(data)}
+    return {address + index: byte for address, data in content.pieces for index, byte in enumerate(bytes(data))}
 
 
 @given(PIECES, PIECES)
