@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 
 @dataclass(frozen=True, order=True)
@@ -28,14 +29,18 @@ class Range:
 def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
     """Sort ranges and join those that touch or overlap; empty ones vanish."""
     result: list[Range] = []
-    for each in sorted(ranges):
+    start = end = -1
+    for each in sorted(ranges, key=attrgetter("address")):
         if not each.size:
             continue
-        if result and each.address <= result[-1].end:
-            first = result[-1].address
-            result[-1] = Range(first, max(result[-1].end, each.end) - first)
+        if start < 0 or each.address > end:
+            if start >= 0:
+                result.append(Range(start, end - start))
+            start, end = each.address, each.end
         else:
-            result.append(each)
+            end = max(end, each.end)
+    if start >= 0:
+        result.append(Range(start, end - start))
     return tuple(result)
 
 

@@ -41,7 +41,7 @@ def main() -> int:
             elif part == "writes":
                 writes.measure(figures, server, options.time_scale, full=options.full)
         if part == "sizes":
-            sizes.measure(figures)
+            sizes.measure(figures, full=options.full)
     figures.show()
     figures.say(f"{time.perf_counter() - begun:.0f} s")
     return 1 if figures.missed else 0
