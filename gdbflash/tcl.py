@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,10 +84,12 @@ class TclPort:
         if self._trace:
             self._trace(">", command)
         try:
+            deadline = time.monotonic() + timeout
             self._socket.settimeout(timeout)
             self._socket.sendall(command.encode() + _END)
             reply = bytearray()
             while not reply.endswith(_END):
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
                 chunk = self._socket.recv(1 << 16)
                 reply += chunk
                 if not chunk or len(reply) > LONGEST_REPLY:
@@ -125,7 +128,14 @@ class TclTarget:
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Read bytes, also while the core runs; raises MemoryAccessError, ConnectionLost."""
-        return bytes(int(each, 0) for each in self._access("read", address, size, f"{size}").split())
+        said = self._access("read", address, size, f"{size}")
+        try:
+            data = bytes(int(each, 0) for each in said.split())
+        except ValueError:
+            data = b""
+        if len(data) != size:
+            raise _inaccessible("read", address, size, f"it answered {said[:80]!r}")
+        return data
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes, also while the core runs; raises MemoryAccessError, ConnectionLost."""
@@ -135,11 +145,7 @@ class TclTarget:
         try:
             return self._port.run(f"{{{self.name}}} {way}_memory {address:#x} 8 {rest}")
         except CommandRefused as error:
-            raise MemoryAccessError(
-                f"OpenOCD could not {way} {size} bytes at {address:#010x} ({error.data['reply']}).",
-                address=address,
-                size=size,
-            ) from error
+            raise _inaccessible(way, address, size, str(error.data["reply"])) from error
 
     def load(self, address: int, data: bytes, directory: Path) -> None:
         """Write bytes by a file in directory, which OpenOCD reads by itself, also while the core runs.
@@ -159,6 +165,12 @@ class TclTarget:
     def close(self) -> None:
         """Give the port up; never raises."""
         self._port.close()
+
+
+def _inaccessible(way: str, address: int, size: int, why: str) -> MemoryAccessError:
+    return MemoryAccessError(
+        f"OpenOCD could not {way} {size} bytes at {address:#010x} ({why}).", address=address, size=size
+    )
 
 
 def poll_pause(passed: float) -> float:

@@ -204,3 +204,33 @@ def test_memory_of_the_running_core() -> None:
         b"{cpu} write_memory 0x24000001 8 {0 128}",
         b"{cpu} read_memory 0xa0000000 8 4",
     ]
+
+
+@pytest.mark.parametrize("said", [b"1 2 3", b"1 2 3 4 5", b"1 2 3 zz", b"1 2 3 256", b"1 2 3 -1", b"", b"0x 1 2 3"])
+def test_memory_that_is_no_memory_is_an_error(said: bytes) -> None:
+    with answering(lambda _: b"0 " + said + b"\x1a") as (port, _), closing(TclPort("127.0.0.1", port)) as it:
+        with pytest.raises(MemoryAccessError, match="could not read 4 bytes at 0x24000000"):
+            TclTarget(it, "cpu").read_memory(0x24000000, 4)
+        assert it.run("version") == said.decode()
+
+
+def test_an_answer_that_comes_by_drips_has_its_time() -> None:
+    """The time is for the whole answer."""
+    over = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while not over.wait(0.05):
+                connection.sendall(b"0")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        try:
+            it = TclPort("127.0.0.1", listener.getsockname()[1])
+            with closing(it), pytest.raises(ConnectionLost, match="timed out"):
+                it.run("version", 0.5)
+        finally:
+            over.set()
+            thread.join()
