@@ -381,10 +381,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = next((number for kind, number in EXIT_CODES if isinstance(error, kind)), BUG)
         outcome = {"error": failure(error)}
         settings.console.error(error)
-    seconds = time.monotonic() - begun
-    settings.end(code, seconds, error)
+    settings.end(code, error)
     if isinstance(outcome, dict):
-        settings.console.result(ok=code == 0, exit_code=code, seconds=seconds, data=outcome)
+        settings.console.result(ok=code == 0, exit_code=code, seconds=time.monotonic() - begun, data=outcome)
     return code
 
 

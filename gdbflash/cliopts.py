@@ -77,11 +77,11 @@ class Settings:
         if self.log_file is not None:
             self.log = RunLog(self.log_file, __version__, self.words)
 
-    def end(self, exit_code: int, seconds: float, error: GdbflashError | None) -> None:
+    def end(self, exit_code: int, error: GdbflashError | None) -> None:
         """End the log with what came of the run; one that could not be kept is worth a word."""
         if self.log is None:
             return
-        self.log.end(exit_code, seconds, error)
+        self.log.end(f"exit code {exit_code}", error)
         if self.log.failure:
             self.console.observe(Noted("log-ended", f"{self.log_file} is not whole: {self.log.failure}."))
 

@@ -9,21 +9,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import gdb
 
-from . import gdbload
+from . import __version__, gdbload
 from .call import Call
 from .errors import GdbflashError, InputError, Interrupted
-from .events import Started, bytes_in_words
+from .events import Event, Started, bytes_in_words
 from .faults import exception_name
 from .flasher import Flasher
 from .gdbconnect import connect
 from .gdboptions import Parameters, named
 from .gdbprogress import Progress
-from .gdbsession import shown
+from .gdbsession import shown, trace_commands
 from .ingdb import GdbTarget
 from .loader import ExternalLoader, load_loader
 from .options import After, Before, RunOptions, VerifyMode
@@ -32,6 +32,7 @@ from .plan import EraseMode, need, plan_erase, plan_write
 from .planned import planned
 from .profiles import PROFILES
 from .ranges import Range
+from .runlog import RunLog
 from .spec import load_images, only, place
 
 _AFTERWARDS = {
@@ -53,6 +54,39 @@ class Commands:
     def __init__(self) -> None:
         self.parameters = Parameters()
         self.progress = Progress(say, live=os.isatty(1))
+        self._log: RunLog | None = None
+
+    @contextlib.contextmanager
+    def logged(self, words: Sequence[str]) -> Iterator[None]:
+        """Add a command to the log, where the user wants one; raises InputError, OutputError."""
+        if not self.parameters.log.value:
+            yield
+            return
+        log = RunLog(named(self.parameters.log.value), __version__, words, append=True)
+        log("gdb", f"GDB {gdb.VERSION}")
+        self._log = log
+        trace_commands(log.of("gdb"))
+        outcome: str = "failed"
+        error: GdbflashError | None = None
+        try:
+            yield
+            outcome = "done"
+        except GdbflashError as failed:
+            error = failed
+            raise
+        except BaseException as other:
+            outcome = repr(other)
+            raise
+        finally:
+            trace_commands(None)
+            self._log = None
+            log.end(outcome, error)
+
+    def observe(self, event: Event) -> None:
+        """Show an event, and log it."""
+        self.progress(event)
+        if self._log is not None:
+            self._log.observe(event)
 
     @contextlib.contextmanager
     def flashing(self, options: RunOptions, *, program: bool = True) -> Iterator[Flasher]:
@@ -60,12 +94,12 @@ class Commands:
 
         program: the user goes on with the program that is there, and is told what to expect of it.
         """
-        self.progress(Started("connect"))
+        self.observe(Started("connect"))
         with contextlib.ExitStack() as stack:
             target = self._connect()
             stack.callback(self._close, target)
             with target.interruptible() if options.before is Before.RESET else contextlib.nullcontext():
-                flasher = stack.enter_context(Flasher(target, options, self.progress))
+                flasher = stack.enter_context(Flasher(target, options, self.observe))
             try:
                 with target.interruptible():
                     yield flasher

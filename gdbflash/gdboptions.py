@@ -231,6 +231,13 @@ class Parameters:
             "More than 1 for a slow chip or link.",
             check=parse_factor,
         )
+        self.log = Parameter(
+            "log",
+            "",
+            gdb.PARAM_OPTIONAL_FILENAME,
+            "the file that gets what is done, for bug reports",
+            "Each command is added, with what GDB was told and what it said. Not set: none is kept.",
+        )
 
     def _all(self) -> Iterator[Parameter]:
         for parameter in vars(self).values():

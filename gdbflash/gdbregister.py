@@ -39,8 +39,10 @@ class Command(gdb.Command):  # type: ignore[misc]
     def invoke(self, argument: str, _from_tty: bool) -> None:
         """Run the command; raises gdb.GdbError for whatever goes wrong."""
         self.dont_repeat()
+        words = gdb.string_to_argv(argument)
         try:
-            self._action(self._words.parse_args(gdb.string_to_argv(argument)))
+            with self._commands.logged([self._words.prog.removeprefix("gdbflash "), *words]):
+                self._action(self._words.parse_args(words))
         except Shown:
             return
         except GdbflashError as error:

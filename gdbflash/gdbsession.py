@@ -16,6 +16,7 @@ import gdb
 from gdb.unwinder import Unwinder, register_unwinder
 
 from .errors import printable
+from .runlog import Trace
 
 _SETTINGS = (
     ("osabi", "none"),  # else a GDB built for Linux writes UDF instead of BKPT into RAM, where a server has no Z0
@@ -31,9 +32,29 @@ _UNWOUND = frozenset((*(f"r{number}" for number in range(13)), "sp", "lr", "pc",
 """What GDB needs of a frame to unwind the next one; xPSR, MSP and PSP for those of exceptions (arm-tdep.c)."""
 
 
+class _Spoken:
+    """Who listens to the commands that are run."""
+
+    trace: Trace | None = None
+
+
+def trace_commands(trace: Trace | None) -> None:
+    """Have all commands from now on, and what they print, told; None: tell nobody."""
+    _Spoken.trace = trace
+
+
 def run(command: str) -> str:
     """Run a GDB command and return what it printed; raises gdb.error."""
-    return str(gdb.execute(command, to_string=True))
+    if _Spoken.trace is None:
+        return str(gdb.execute(command, to_string=True))
+    _Spoken.trace(">", command)
+    try:
+        said = str(gdb.execute(command, to_string=True))
+    except gdb.error as error:
+        _Spoken.trace("<", f"error: {error}")
+        raise
+    _Spoken.trace("<", said)
+    return said
 
 
 def shown(text: str) -> str:

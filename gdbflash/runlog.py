@@ -34,14 +34,17 @@ class RunLog:
     A disk that fills up ends the log, never the run: `failure` then says why.
     """
 
-    def __init__(self, path: Path, version: str, words: Sequence[str]) -> None:
-        """Begin the file for a command line; raises InputError for a file that is no log, OutputError."""
+    def __init__(self, path: Path, version: str, words: Sequence[str], *, append: bool = False) -> None:
+        """Begin the file, or with append a part of it, for a command line.
+
+        Raises InputError for a file that is no log, OutputError.
+        """
         self.failure = ""
         self._lock = threading.Lock()
         self._begun = time.monotonic()
         try:
             _check_is_log(path)
-            self._file: TextIO | None = path.open("w", encoding="utf-8", errors="backslashreplace")
+            self._file: TextIO | None = path.open("a" if append else "w", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise OutputError(
                 f"The log {path} cannot be written ({error.strerror}). Name another file with --log.", path=str(path)
@@ -84,12 +87,12 @@ class RunLog:
                 self._file.close()
             self._file = None
 
-    def end(self, exit_code: int, seconds: float, error: GdbflashError | None = None) -> None:
-        """Add what came of the run, and close the file."""
+    def end(self, outcome: str, error: GdbflashError | None = None) -> None:
+        """Add what came of the run and how long it took, and close the file."""
         if error is not None:
             self("error", "\n".join((error.message, *error.report)))
             self("error", json.dumps({"kind": error.kind, **error.data}))
-        self("result", f"exit code {exit_code} after {seconds:.3f} s")
+        self("result", f"{outcome} after {time.monotonic() - self._begun:.3f} s")
         with self._lock:
             self._give_up()
 

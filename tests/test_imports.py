@@ -116,7 +116,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "console": {"errors", "events"},
     "output": {"errors", "image"},
     "corereset": {"errors", "profiles"},
-    "gdbsession": {"errors"},
+    "gdbsession": {"errors", "runlog"},
     "memoryproof": {"errors", "profiles"},
     "gdbmemory": {"errors", "gdbsession"},
     "gdbcore": {"errors", "gdbmemory", "gdbsession"},
@@ -138,7 +138,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gdboptions": CORE | {"events"},
     "gdbload": CORE | {"gdboptions", "gdbsession"},
     "gdbcommands": CORE
-    | {"gdbconnect", "gdbload", "gdboptions", "gdbprogress", "gdbsession", "ingdb", "output", "planned", "profiles"},
+    | {"gdbconnect", "gdbload", "gdboptions", "gdbprogress", "gdbsession", "ingdb", "output", "planned", "profiles"}
+    | {"__init__", "runlog"},
     "gdbregister": {"errors", "gdbcommands", "gdboptions", "gdbsession", "options", "plan"},
     "config": {"errors", "files"},
     "cliopts": CORE | {"__init__", "config", "console", "runlog"},

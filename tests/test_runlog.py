@@ -19,6 +19,7 @@ from gdbflash.runlog import RunLog
 from tests.boards import LOADER, RunningBoard, running_board
 from tests.commandline import CommandLine
 from tests.gdbservers import GDBS, SERVERS, gdb_path
+from tests.gdbterminal import GDBINIT, gdb_terminal
 from tests.openocd import running_openocd
 
 PLACE = "0x90000000"
@@ -50,15 +51,15 @@ def test_lines_have_times_and_speakers(tmp_path: Path) -> None:
     log.observe(Started("erase", 65536, "all"))
     log.observe(Noted("kept", "Safe."))
     log.observe(Detailed("gdb", "GDB 18"))
-    log.end(0, 1.5)
+    log.end("exit code 0")
     log("server", "too late")
     text = path.read_text("utf-8")
     header, _, rest = text.partition("command   gdbflash write 'a b.bin'\n")
     assert re.match(r"gdbflash log of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}; times", header)
     assert "version   1.2.3\n" in header
-    assert re.sub(r" *\d+\.\d{4} ", "", rest, count=0) == (
+    assert re.sub(r"after \d+\.\d{3} s", "after SECONDS s", re.sub(r" *\d+\.\d{4} ", "", rest)) == (
         "gdb > 1-gdb-version\nserver one\nserver two\\udcff\x1b\nevent erase begins: 65536 bytes all\n"
-        "event kept: Safe.\nevent gdb: GDB 18\nresult exit code 0 after 1.500 s\n"
+        "event kept: Safe.\nevent gdb: GDB 18\nresult exit code 0 after SECONDS s\n"
     )
 
 
@@ -74,7 +75,7 @@ def test_threads_do_not_mix_lines(tmp_path: Path) -> None:
         each.start()
     for each in speakers:
         each.join()
-    log.end(0, 0)
+    log.end("done")
     said = re.findall(r"^ *[\d.]+ ([abcd]) (.*)$", (tmp_path / "run.log").read_text(), re.MULTILINE)
     assert len(said) == 800
     assert all(text == name * 50 for name, text in said)
@@ -228,3 +229,32 @@ def test_verbose_tells_what_is_found_and_done(board: RunningBoard, capsys: pytes
         assert part not in objects
     assert main([*words, "-v", "--json"]) == 0
     assert '{"event": "note", "code": "call", "message": "Init() returned 0x1 in ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("gdb", [gdb_path(name) for name in GDBS], ids=lambda path: path.name)
+def test_commands_inside_gdb_are_logged_one_after_the_other(board: RunningBoard, tmp_path: Path, gdb: Path) -> None:
+    path = tmp_path / "a log"
+    (tmp_path / "precious").write_text("data")
+    with gdb_terminal(gdb, "-x", str(GDBINIT), state=tmp_path / "state", cwd=tmp_path) as terminal:
+        terminal.run(f"target extended-remote {board.endpoint}")
+        terminal.run(f"gdbflash loader {LOADER}")
+        terminal.run("set gdbflash log a log")
+        assert "CRC-32" in terminal.run(f"gdbflash checksum {PLACE} 16")
+        assert "is not a number" in terminal.run(f"gdbflash checksum {PLACE} many")
+        terminal.run("set gdbflash log")
+        terminal.run(f"gdbflash checksum {PLACE} 17")
+        terminal.run("set gdbflash log precious")
+        assert "precious exists and is no log of gdbflash" in terminal.run(f"gdbflash checksum {PLACE} 16")
+    text = path.read_text()
+    first, second = re.findall(r"^gdbflash log of .*?(?=^gdbflash log of |\Z)", text, re.MULTILINE | re.DOTALL)
+    for part in (
+        f"command   gdbflash checksum {PLACE} 16\n",
+        " gdb GDB 1",
+        " gdb > set arm force-mode thumb\n",
+        " event call: Init() returned 0x1 in ",
+        " result done after ",
+    ):
+        assert part in first
+    assert "error 'many' is not a number" in second
+    assert " result failed after " in second
+    assert (tmp_path / "precious").read_text() == "data"
