@@ -79,8 +79,10 @@ def measure_ram(figures: Figures, running: Rig, target: MiTarget) -> None:
     figures.add("RAM upload of 256 KiB / dump", ours / plain, "x", 1.2)
 
 
-def measure_read(figures: Figures, running: Rig, target: MiTarget, loader: ExternalLoader, size: int) -> None:
-    """Compare reading with dump: of the window, or of RAM with Read's own run time."""
+def measure_read(
+    figures: Figures, running: Rig, target: MiTarget, loader: ExternalLoader, size: int, limit: float = 1.1
+) -> None:
+    """Compare reading, its proof by digests included, with dump: of the window, or of RAM with Read's own run time."""
     amount = f"{size // KIB} KiB" if size < MIB else f"{size // MIB} MiB"
     with Flasher(target, run_options(running), lambda _: None) as flasher:
         loaded = flasher.open(loader)
@@ -88,11 +90,11 @@ def measure_read(figures: Figures, running: Rig, target: MiTarget, loader: Exter
         if "Read" not in loader.functions:
             where = Range(running.flash, size)
             ours, plain = medians(
-                1 if size > MIB else 3,
+                1 if size > 4 * MIB else 3,
                 lambda: flasher.read(loader, where, lambda _: None),
                 lambda: dump(target, where.address, size),
             )
-            figures.add(f"reading {amount} of mapped memory / dump", ours / plain, "x", 1.1)
+            figures.add(f"reading {amount} of mapped memory / dump", ours / plain, "x", limit)
             return
         times = 1 if size > PIECE else 5
         with watched(running, loaded, "Read") as reads:
@@ -130,9 +132,10 @@ def measure(figures: Figures, name: str, *, full: bool) -> None:
     with rig(name) as running, running.target() as target:
         target.reset_and_halt()
         measure_ram(figures, running, target)
-        loader = load_loader(running.loader)
         if name == "QEMU":
-            measure_read(figures, running, target, loader, MIB)
+            measure_read(figures, running, target, load_loader(running.loader), MIB, 1.3)
+        if name == "board" and running.loader_without_read is not None:
+            measure_read(figures, running, target, load_loader(running.loader_without_read), 4 * MIB, 1.3)
     if name == "QEMU":
         return
     figures.section(f"{name}: transfers, realistic link")
