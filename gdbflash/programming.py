@@ -18,8 +18,10 @@ from .ranges import Range, slices
 from .session import LoadedLoader, Operation
 from .survey import Survey
 
-FIRST_CALL = 64 * 1024
-"""Bytes that the first call programs: about half a second for the usual chip and link."""
+FIRST_CALL = 16 * 1024
+"""Bytes that the first call programs: not much more than a second even for an EEPROM of 64-byte pages."""
+LAST_CALLS = 128 * 1024
+"""Bytes at the end that are not divided further, where chunks are sent beside one another's programming."""
 LEAST_CALL = 4096
 """However slow the chip, no call programs less: 16 pages of the usual size."""
 LEAST_GAIN = 0.1
@@ -89,7 +91,7 @@ class Programming:
                 )
             left -= where.size
             # Small last ones, for nothing is sent beside the last.
-            following = cut.take(left // 2 if left > 2 * FIRST_CALL else None)
+            following = cut.take(left // 2 if left > LAST_CALLS else None)
             sent = following is not None and self._opened.target.capabilities.writes_while_running
             if sent and following is not None:
                 self._opened.target.write_while_running(other.address, content.read(following))

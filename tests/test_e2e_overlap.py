@@ -61,6 +61,7 @@ class Bench:
 def opened(transport: str, gdb: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(programming, "pays", lambda *_: True)
     monkeypatch.setattr(programming, "FIRST_CALL", CHUNK)
+    monkeypatch.setattr(programming, "LAST_CALLS", 2 * CHUNK)
     monkeypatch.setattr(LoadedLoader, "chunk", property(lambda _: CHUNK))
     with (
         Machine() as machine,

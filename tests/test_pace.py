@@ -17,6 +17,20 @@ def test_calls_grow_to_what_a_second_has_room_for_and_shrink_again() -> None:
     assert limits == [65536, 262144, 1 << 20, 1 << 20, 262144]
 
 
+@pytest.mark.parametrize("rate", [50e3, 300e3, 1e6])
+@pytest.mark.parametrize("cost", [0.002, 0.01, 0.035])
+def test_calls_cost_little_and_progress_moves_every_second(rate: float, cost: float) -> None:
+    """What a call costs, and bytes a second: from an EEPROM on a slow link to more than a quick chip."""
+    pace = Pace(16384, 4096, 4 << 20)
+    calls = []
+    for _ in range(12):
+        seconds = cost + pace.limit / rate
+        calls.append(seconds)
+        pace.learn(pace.limit, seconds)
+    assert max(calls) < 1
+    assert all(cost / seconds < 0.05 for seconds in calls[4:])
+
+
 def test_a_short_call_teaches_nothing() -> None:
     pace = Pace(16384, 4096, 1 << 20)
     pace.learn(8192, 0.001)
