@@ -423,8 +423,13 @@ def test_transfer_complete_interrupt_of_a_read_comes_when_32_bytes_are_left(boar
 
 
 def test_status_match_interrupt_by_tick(board: Board) -> None:
+    """Nobody looks while software waits for the interrupt: the controller says when it has to be asked."""
+    armed: list[float | None] = []
+    board.qspi.on_armed = lambda: armed.append(board.qspi.next_event())
     poll(board, 2, 2, APMS)
+    assert board.qspi.next_event() is None
     board.set_bits(CR, SMIE)
+    assert armed == [board.qspi.next_event()] == [pytest.approx(2e-4)]
     board.clock.time += 1e-3
     board.qspi.tick()
     assert board.levels == []
@@ -432,6 +437,7 @@ def test_status_match_interrupt_by_tick(board: Board) -> None:
     board.clock.time += 1e-3
     board.qspi.tick()
     assert board.levels == [True]
+    assert board.qspi.next_event() is None
 
 
 def test_transfer_error_interrupt(board: Board) -> None:
@@ -442,8 +448,12 @@ def test_transfer_error_interrupt(board: Board) -> None:
 
 
 def test_time_out_interrupt(board: Board) -> None:
-    board.put(CR, EN | TCEN | TOIE)
+    board.put(CR, EN | TCEN | TOIE | 199 << 24)  # 1 MHz
+    board.put(LPTR, 1000)
     board.put(CCR, ccr(0x03, MAPPED, address=1, data=1))
+    assert board.qspi.next_event() is None
     board.window.read(0, 4)
+    assert board.qspi.next_event() == pytest.approx(1e-3)
+    board.clock.time += 1.1e-3
     board.qspi.tick()
     assert board.levels == [True]

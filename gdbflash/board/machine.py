@@ -18,16 +18,20 @@ from gdbflash.board.bus import BusError
 from gdbflash.board.clock import Clock
 from gdbflash.board.debug import HaltReason
 from gdbflash.board.dwt import Dwt
+from gdbflash.board.mdma import Mdma
 from gdbflash.board.mishaps import Mishap, Mishaps
+from gdbflash.board.peripherals import Itm
 from gdbflash.board.processor import Processor
 from gdbflash.board.quadspi import Quadspi
-from gdbflash.board.scs import TRCENA
 from gdbflash.board.soc import FLASH_BASE, FLASH_SECTOR, Soc
+from gdbflash.board.timer import TIMERS, Timer
 from gdbflash.board.w25q import W25Q
 from gdbflash.board.window import WindowMapping
 
-QUADSPI_IRQ = 92
+QUADSPI_IRQ, MDMA_IRQ = 92, 122
 """RM0433 table 145."""
+FIFO_TRIGGER, COMPLETE_TRIGGER = 22, 23
+"""MDMA triggers of QUADSPI (RM0433 table 95)."""
 
 _LOOP, _TRAP = FLASH_BASE + 0x40, FLASH_BASE + 0x44
 IDLE_FIRMWARE = struct.pack("<16I", 0x20020000, _LOOP | 1, *[_TRAP | 1] * 14) + bytes.fromhex("30bf fde7 fee7")
@@ -86,14 +90,25 @@ class Machine:
         self.processor = Processor(self.soc.space, self.clock, self.soc.rcc.processor_hz, debugger=debugger)
         scs = self.processor.scs
         scs.halted = lambda: not self._running
-        self.soc.space.attach(Dwt(self.processor.cycles, lambda: bool(scs.demcr & TRCENA)))
+        for trace in Dwt(self.processor.cycles, scs.traces), Itm(scs.traces):
+            self.soc.space.attach(trace)
         self._window = WindowMapping(self.soc.space, self.processor.core, lambda: self.quadspi.window)
         self.quadspi = _CountedQuadspi(self.flash, self.clock, self._window.changed)
         self.quadspi.interrupt = lambda level: self.processor.set_interrupt(QUADSPI_IRQ, level)
-        self.soc.attach_quadspi(self.quadspi)
+        self.quadspi.on_armed = self.processor.timer_changed
+        mdma = Mdma(
+            self.soc.space,
+            {FIFO_TRIGGER: self.quadspi.asks_for_data, COMPLETE_TRIGGER: self.quadspi.is_complete},
+            lambda level: self.processor.set_interrupt(MDMA_IRQ, level),
+            self.processor.core.translation.note_write,
+        )
+        self.quadspi.on_request = mdma.pump
+        self.soc.attach_quadspi(self.quadspi, mdma)
+        self._timers = [self._timer(*entry) for entry in TIMERS]
         self.soc.on_clock_change = self._clock_changed
         self.processor.on_idle = self.quadspi.tick
-        self.processor.before_run = self._window.update
+        self.processor.before_run = self._before_run
+        self.processor.next_event = self._next_event
         self._mishaps = Mishaps(self.processor, self.soc.space)
         self._init_threads()
 
@@ -115,8 +130,34 @@ class Machine:
         self._thread = threading.Thread(target=self._run, name="board core", daemon=True)
         self._thread.start()
 
+    def _timer(self, base: int, irq: int, bus: str, bit: int, wide: bool) -> Timer:
+        def hertz() -> float:
+            return self.soc.rcc.timer_hz(bus)
+
+        def interrupt(level: bool) -> None:
+            self.processor.set_interrupt(irq, level)
+
+        timer = Timer(base, self.clock, hertz, interrupt, self.processor.timer_changed, wide=wide)
+        self.soc.gate(timer, bus, bit)
+        return timer
+
     def _clock_changed(self) -> None:
         self.processor.cycles.hertz = self.soc.rcc.processor_hz
+        for timer in self._timers:
+            timer.settle()
+
+    def _before_run(self) -> None:
+        self._window.update()
+        if self.quadspi.next_event() is not None:
+            self.quadspi.tick()
+        for timer in self._timers:
+            if timer.interrupts:
+                timer.settle()
+
+    def _next_event(self) -> float | None:
+        due = [timer.next_update() for timer in self._timers if timer.interrupts]
+        poll = self.quadspi.next_event()
+        return min(due if poll is None else [*due, poll], default=None)
 
     # -- counters ---------------------------------------------------------------------------------------------
 

@@ -57,6 +57,8 @@ class Processor:
         self.on_idle: Callable[[], None] = lambda: None
         """Called now and then while the core sleeps, so that peripherals see time pass."""
         self.before_run: Callable[[], None] = lambda: None
+        self.next_event: Callable[[], float | None] = lambda: None
+        """Returns the board seconds until a peripheral other than SysTick interrupts, as far as it can tell."""
         self.on_trap: Callable[[int], HaltReason | None] = lambda _: self.pass_trap()
         """Called before the instruction at one of `core.traps`, with its address."""
         self.resets = 0
@@ -148,7 +150,9 @@ class Processor:
                 sleep(self._sleep_limit())
                 continue
             if reason is None:
-                alarm(self.systick.next_tick())
+                alarm(
+                    min((due for due in (self.systick.next_tick(), self.next_event()) if due is not None), default=None)
+                )
                 reason = self._react(self.core.run())
             if reason is not None:
                 return reason

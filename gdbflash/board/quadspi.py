@@ -1,9 +1,8 @@
 """The QUADSPI controller of the STM32H7, register by register (RM0433 revision 7, chapter 23).
 
 What belongs here: FIFO, flags and the functional modes. Transfers take no board time; BUSY stays set where software has
-something left to do. One chip answers on both banks (FSEL), since loaders for either are to run. Not modelled: DMA
-requests (DMAEN is only stored), DDR timing (a DDR command runs as SDR), dual-flash mode (a command started with DFM = 1
-sets TEF and does not run).
+something left to do. One chip answers on both banks (FSEL), since loaders for either are to run. Not modelled: DDR
+timing (a DDR command runs as SDR), dual-flash mode (a command started with DFM = 1 sets TEF and does not run).
 """
 
 from __future__ import annotations
@@ -40,6 +39,9 @@ BUSY_FTF = reg.BUSY | reg.FTF
 IDLE, READ, WRITE = State.IDLE, State.READ, State.WRITE
 """The same as globals: every access to DR asks, and looking members up in an enum costs as much as the rest."""
 
+LEAST_WAIT = 0.0002
+"""Seconds of board time until `next_event` at least: a poll every 100 ns would leave an emulated core no time."""
+
 READ_AHEAD = 2048
 """Bytes taken from the flash at once where software cannot tell it from FIFO_SIZE at a time: plain array content."""
 
@@ -49,8 +51,8 @@ class Quadspi:
 
     window_changed is called after each change of the attribute window, also from within accesses to registers and from
     Window.read. interrupt is called with the level of the interrupt line when it changes; flags that board time alone
-    raises (polling, time-out) reach it at the next access or tick. kernel_hz: quadspi_ker_ck, which the polling
-    interval and the memory-mapped time-out count.
+    raises (polling, time-out) reach it at the next access or tick, which is due when next_event says. kernel_hz:
+    quadspi_ker_ck, which the polling interval and the memory-mapped time-out count.
     """
 
     base = 0x52005000
@@ -60,6 +62,10 @@ class Quadspi:
         self, flash: Flash, clock: Clock, window_changed: Callable[[], None], *, kernel_hz: float = 200e6
     ) -> None:
         self.interrupt: Callable[[bool], None] | None = None
+        self.on_armed: Callable[[], None] | None = None
+        """Called when next_event has become something else than None."""
+        self.on_request: Callable[[], None] | None = None
+        """Called when a DMA request may have begun."""
         self.window: Window | None = None
         self._link = Link(flash)
         self._clock = clock
@@ -98,6 +104,16 @@ class Quadspi:
         """Let board time act where software waits for an interrupt and does not look."""
         self._act_on_time()
         self._update_interrupt()
+
+    def next_event(self) -> float | None:
+        """Return the board seconds until tick may raise an interrupt; None if it will not."""
+        if self._state is State.POLL and self._control & reg.SMIE:
+            due = self._next_poll
+        elif self._state is State.MAPPED and self._control & reg.TCEN and self._control & reg.TOIE:
+            due = self._last_access + self._seconds(self._registers[reg.LPTR])
+        else:
+            return None
+        return max(due - self._clock.now(), LEAST_WAIT)
 
     # --- bus ------------------------------------------------------------------------------------------------
 
@@ -159,6 +175,10 @@ class Quadspi:
         elif register in reg.WRITABLE and self._state is IDLE:
             self._write_register(register, value & reg.WRITABLE[register])
         self._update_interrupt()
+        if self._control & reg.DMAEN and self.on_request is not None:
+            self.on_request()
+        if self._control & (reg.SMIE | reg.TOIE) and self.on_armed is not None and self.next_event() is not None:
+            self.on_armed()
 
     def _write_control(self, value: int) -> None:
         fixed = reg.CR_FIXED_WHILE_BUSY if self._state is not IDLE else 0
@@ -234,6 +254,14 @@ class Quadspi:
             self._level = level
             if self.interrupt is not None:
                 self.interrupt(level)
+
+    def asks_for_data(self) -> bool:
+        """Tell whether the FIFO asks DMA to fill or empty it (23.3.5)."""
+        return bool(self._control & reg.DMAEN and self._status() & reg.FTF)
+
+    def is_complete(self) -> bool:
+        """Tell whether TCF is set, which is a DMA trigger of its own."""
+        return bool(self._status() & reg.TCF)
 
     # --- commands -------------------------------------------------------------------------------------------
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 CR, DCR, SR, FCR, DLR, CCR, AR, ABR, DR = range(0x00, 0x24, 4)
 PSMKR, PSMAR, PIR, LPTR = range(0x24, 0x34, 4)
 
-EN, ABORT, TCEN, DFM, FSEL, APMS, PMM = (1 << bit for bit in (0, 1, 3, 6, 7, 22, 23))
+EN, ABORT, DMAEN, TCEN, DFM, FSEL, APMS, PMM = (1 << bit for bit in (0, 1, 2, 3, 6, 7, 22, 23))
 CR_BITS = 0xFFDF1FDD
 """All fields of CR but ABORT, which reads 0 again at once."""
 CR_FIXED_WHILE_BUSY = 0xFFC000D8
 """PRESCALER, PMM, APMS, FSEL, DFM, SSHIFT, TCEN: "can be modified only when BUSY = 0" (23.5.1)."""
 INTERRUPT_ENABLES = 0x1F0000
 """TOIE, SMIE, FTIE, TCIE, TEIE, in the order of the flags in SR."""
+
+SMIE, TOIE = 1 << 19, 1 << 20
 
 TEF, TCF, FTF, SMF, TOF, BUSY = (1 << bit for bit in range(6))
 CLEARABLE = TEF | TCF | SMF | TOF

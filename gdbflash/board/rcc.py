@@ -13,9 +13,10 @@ from gdbflash.board.memory import Registers
 HSI_HZ, CSI_HZ = 64_000_000, 4_000_000
 
 _CR, _CFGR, _D1CFGR, _PLLCKSELR, _PLLCFGR = 0x00, 0x10, 0x18, 0x28, 0x2C
-_PLL1DIVR, _PLL1FRACR, _BDCR, _CSR, _RSR = 0x30, 0x34, 0x70, 0x74, 0xD0
+_D2CFGR, _PLL1DIVR, _PLL1FRACR, _BDCR, _CSR, _RSR = 0x1C, 0x30, 0x34, 0x70, 0x74, 0xD0
 RSTR, ENR = range(0x7C, 0xA0, 4), range(0xD4, 0xF8, 4)
-"""AHB3, AHB1, AHB2, AHB4, APB3, APB1L, APB1H, APB2, APB4, in both."""
+BUSES = ("AHB3", "AHB1", "AHB2", "AHB4", "APB3", "APB1L", "APB1H", "APB2", "APB4")
+"""In the order of RSTR and ENR."""
 _C1_COPY, _C1_SHIFT = range(0x130, 0x190, 4), 0x60
 """The same registers once more, as the first core of dual-core parts sees them."""
 
@@ -118,6 +119,14 @@ class Rcc(Registers):
         source = self.words.get(_CFGR, 0) & 3
         hertz = self._pll1_hz() if source == 3 else self._oscillator(source)
         return max(hertz, 1.0) / _D1CPRE.get(self.words.get(_D1CFGR, 0) >> 8 & 0xF, 1)
+
+    def timer_hz(self, bus: str) -> float:
+        """Return the kernel clock of the timers on APB1L or APB2 (8.5.5, timer clock frequencies)."""
+        hclk = self.processor_hz / _D1CPRE.get(self.words.get(_D1CFGR, 0) & 0xF, 1)
+        code = self.words.get(_D2CFGR, 0) >> (4 if bus == "APB1L" else 8) & 7
+        divider = 2 << (code - 4) if code >= 4 else 1
+        multiplier = 4 if self.words.get(_CFGR, 0) >> 15 & 1 else 2  # TIMPRE
+        return hclk / max(1, divider // multiplier)
 
     def _oscillator(self, source: int) -> float:
         hsi = HSI_HZ >> (self.words.get(_CR, 0) >> 3 & _HSIDIV)

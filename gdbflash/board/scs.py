@@ -238,6 +238,10 @@ class SystemControlSpace:
         if value & MON_PEND:
             self._exceptions.pending.add(Number.DEBUG_MONITOR)
 
+    def traces(self) -> bool:
+        """Tell whether DEMCR.TRCENA lets DWT and ITM work."""
+        return bool(self.demcr & TRCENA)
+
     def _dhcsr(self) -> int:
         """Return what says that a debugger is there and the core halted; control is DebugPort's."""
         value = _S_REGRDY | (_C_DEBUGEN if self.debugger else 0)

@@ -13,7 +13,8 @@ from typing import ClassVar
 from gdbflash.board.bus import Peripheral
 from gdbflash.board.gpio import Gpio
 from gdbflash.board.memory import AddressSpace, Memory, Registers
-from gdbflash.board.rcc import ENR, RSTR, Rcc
+from gdbflash.board.peripherals import Hsem, Rng, Usart
+from gdbflash.board.rcc import BUSES, ENR, RSTR, Rcc
 
 FLASH_BASE, FLASH_SIZE, FLASH_SECTOR = 0x08000000, 0x20000, 0x20000
 SYSTEM_MEMORY_BASE, SYSTEM_MEMORY_SIZE = 0x1FF00000, 0x20000
@@ -51,8 +52,18 @@ _DEVICE_RANGES = (
 )
 """Register ranges that a bus decodes, in pages of 4 KiB."""
 
-_AHB3, _AHB4 = 0, 3
-"""Places in rcc.ENR and rcc.RSTR."""
+_USARTS = (
+    (0x40011000, "APB2", 4),
+    (0x40011400, "APB2", 5),
+    (0x40004400, "APB1L", 17),
+    (0x40004800, "APB1L", 18),
+    (0x40004C00, "APB1L", 19),
+    (0x40005000, "APB1L", 20),
+    (0x40007800, "APB1L", 30),
+    (0x40007C00, "APB1L", 31),
+    (0x58000C00, "APB4", 3),
+)
+"""USART1 and 6, 2 and 3, UART4, 5, 7 and 8, LPUART1: base, bus, bit of the clock gate."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class _Gate:
     """A peripheral behind a clock gate: bit of its ENR and RSTR register."""
 
     peripheral: Peripheral
-    bus: int
+    bus: str
     bit: int
 
 
@@ -122,6 +133,15 @@ class Syscfg(Registers):
         return word
 
 
+_OPTION_BYTES = {
+    **dict.fromkeys((0x1C, 0x20), 0x0BC6AAF0),  # OPTSR: RDP level 0, no watchdog by hardware
+    **dict.fromkeys((0x28, 0x2C, 0x30, 0x34), 0x000000FF),  # PRAR, SCAR: no range is protected or secured
+    **dict.fromkeys((0x38, 0x3C), 0x000000FF),  # WPSN: no sector is write-protected
+    **dict.fromkeys((0x40, 0x44), 0x1FF00800),  # BOOT: as shipped
+}
+"""As current and to be programmed (4.9.9 to 4.9.18)."""
+
+
 class FlashInterface(Registers):
     """The embedded flash memory's registers (chapter 4): latency and locks.
 
@@ -134,7 +154,7 @@ class FlashInterface(Registers):
 
     def __init__(self) -> None:
         self._given: dict[int, int] = {}
-        reset_values = {0x00: 0x37, self._CR1: 0x31, self._OPTCR: 0x1, 0x1C: 0x0BC6AAF0, 0x20: 0x0BC6AAF0}
+        reset_values = {0x00: 0x37, self._CR1: 0x31, self._OPTCR: 0x1, **_OPTION_BYTES}
         super().__init__(0x52002000, 0x1000, reset_values=reset_values)
 
     def write_word(self, offset: int, value: int) -> None:
@@ -204,17 +224,22 @@ class Soc:
             self.space.attach(peripheral)
         self.gpio = [Gpio(port) for port in range(11)]
         for port, gpio in enumerate(self.gpio):
-            self.gate(gpio, _AHB4, port)
+            self.gate(gpio, "AHB4", port)
+        self.gate(Hsem(), "AHB4", 25)
+        self.gate(Rng(), "AHB2", 6)
+        for base, bus, bit in _USARTS:
+            self.gate(Usart(base), bus, bit)
         self.power_on()
 
-    def gate(self, peripheral: Peripheral, bus: int, bit: int) -> None:
-        """Attach a peripheral whose clock and reset are the given bit of bus (its place in rcc.ENR and rcc.RSTR)."""
+    def gate(self, peripheral: Peripheral, bus: str, bit: int) -> None:
+        """Attach a peripheral whose clock and reset are the given bit of bus, one of rcc.BUSES."""
         self._gates.append(_Gate(peripheral, bus, bit))
         self._clocks_changed()
 
-    def attach_quadspi(self, quadspi: Peripheral) -> None:
-        """Attach QUADSPI: AHB3ENR and AHB3RSTR bit 14."""
-        self.gate(quadspi, _AHB3, 14)
+    def attach_quadspi(self, quadspi: Peripheral, mdma: Peripheral) -> None:
+        """Attach QUADSPI and the DMA controller that serves it: AHB3ENR and AHB3RSTR, bits 14 and 0."""
+        self.gate(quadspi, "AHB3", 14)
+        self.gate(mdma, "AHB3", 0)
 
     def power_on(self) -> None:
         """Bring memories into the state after power-on."""
@@ -236,8 +261,9 @@ class Soc:
     def _clocks_changed(self) -> None:
         for gate in self._gates:
             key = id(gate.peripheral)
-            clocked = self.rcc.is_clocked(ENR[gate.bus], gate.bit)
-            held = self.rcc.is_held(RSTR[gate.bus], gate.bit)
+            bus = BUSES.index(gate.bus)
+            clocked = self.rcc.is_clocked(ENR[bus], gate.bit)
+            held = self.rcc.is_held(RSTR[bus], gate.bit)
             if held and not self._held.get(key):
                 gate.peripheral.reset()
             self._held[key] = held
