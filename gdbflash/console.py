@@ -1,26 +1,79 @@
 """Show events, results and errors to people, or as JSON lines to programs.
 
-What belongs here: every print of the package, and `rich`. With JSON, stdout carries one object a line and nothing
-else; what is meant for people then goes to stderr.
+What belongs here: every print of the package, and `rich`, which is imported only where there is a terminal to draw on:
+that takes longer than most commands. With JSON, stdout carries one object a line and nothing else; what is meant for
+people then goes to stderr.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
-
-from rich.console import Console as Terminal
-from rich.table import Table
-from rich.text import Text
 
 from .errors import GdbflashError, JsonValue, printable
 from .events import Advanced, Detailed, Event, Finished, Noted, Planned, Started, bytes_in_words
 
 if TYPE_CHECKING:
+    from rich.console import Console as Terminal
     from rich.progress import Progress
+    from rich.text import Text
+
+
+class _Screen:
+    """stdout or stderr for people: drawn on where it is a terminal, else plain lines."""
+
+    def __init__(self, *, stderr: bool) -> None:
+        self._stderr = stderr
+
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr if self._stderr else sys.stdout
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether something can be drawn over later."""
+        return self._stream.isatty()
+
+    @cached_property
+    def terminal(self) -> Terminal:
+        """The terminal."""
+        from rich.console import Console as Terminal
+
+        return Terminal(stderr=self._stderr, highlight=False, soft_wrap=True)
+
+    def line(self, *parts: tuple[str, str]) -> None:
+        """Print a line of parts, each with its style."""
+        if self.is_terminal:
+            from rich.text import Text
+
+            self.terminal.print(Text.assemble(*parts))
+        else:
+            self._plain("".join(text for text, _ in parts))
+
+    def table(self, rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
+        """Print rows in columns."""
+        if self.is_terminal:
+            from rich.table import Table
+            from rich.text import Text
+
+            table = Table(*header, box=None, show_header=bool(header), pad_edge=False)
+            for row in rows:
+                table.add_row(*(Text(cell) for cell in row))
+            self.terminal.print(table)
+            return
+        lines = [header, *rows] if header else rows
+        widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+        for cells in lines:
+            padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+            self._plain("  ".join(padded).rstrip())
+
+    def _plain(self, text: str) -> None:
+        print_or_end(text, self._stream)
 
 
 class Console:
@@ -36,8 +89,8 @@ class Console:
             if isinstance(stream, io.TextIOWrapper):
                 # A name or a sign that this terminal cannot show must not end a run.
                 stream.reconfigure(errors="backslashreplace")
-        self._out = Terminal(stderr=as_json, highlight=False, soft_wrap=True)
-        self._errors = Terminal(stderr=True, highlight=False, soft_wrap=True)
+        self._out = _Screen(stderr=as_json)
+        self._errors = _Screen(stderr=True)
         self._progress: Progress | None = None
         self._started = Started("connect")
         self._done = 0
@@ -68,7 +121,7 @@ class Console:
     def _begin(self, event: Started) -> None:
         self._started, self._done = event, 0
         if event.total and self._out.is_terminal:
-            self._progress = _progress_bar(self._out)
+            self._progress = _progress_bar(self._out.terminal)
             self._progress.add_task(event.phase, total=event.total)
             self._progress.start()
 
@@ -89,18 +142,15 @@ class Console:
     def say(self, text: str, style: str = "") -> None:
         """Print a line for people."""
         if self.verbosity >= 0:
-            self._out.print(Text(printable(text, "\n"), style=style))
+            self._out.line((printable(text, "\n"), style))
 
     def table(self, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
         """Print rows in columns for people."""
-        table = Table(*header, box=None, show_header=bool(header), pad_edge=False)
-        for row in rows:
-            table.add_row(*(Text(printable(cell)) for cell in row))
-        self._out.print(table)
+        self._out.table([[printable(cell) for cell in row] for row in rows], header)
 
     def plain(self, text: str) -> None:
         """Print a line that scripts may take as it is."""
-        print(text, flush=True)
+        print_or_end(text, sys.stdout)
 
     def result(self, *, ok: bool, exit_code: int, seconds: float, data: dict[str, JsonValue]) -> None:
         """Emit the last JSON line; nothing for people."""
@@ -110,21 +160,32 @@ class Console:
     def error(self, error: GdbflashError) -> None:
         """Show a failure to people."""
         self.stop_progress()
-        self._errors.print(Text.assemble(("error: ", "bold red"), error.message))
+        self._errors.line(("error: ", "bold red"), (error.message, ""))
         for line in error.report:
-            self._errors.print(Text(f"  {line}", style="dim"))
+            self._errors.line((f"  {line}", "dim"))
 
     def object(self, value: JsonValue) -> None:
         """Print one JSON object, alone on its line."""
         self._emit(value)
 
-    def _emit(self, value: JsonValue, file: TextIO | None = None) -> None:
-        print(json.dumps(value), file=file or sys.stdout, flush=True)
+    def _emit(self, value: JsonValue) -> None:
+        print_or_end(json.dumps(value), sys.stdout)
+
+
+def print_or_end(text: str, stream: TextIO) -> None:
+    """Print a line at once; ends the program where nobody reads it any more, as behind `| head -1`."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # What is still buffered would fail again at exit, with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(1) from None
 
 
 def _progress_bar(terminal: Terminal) -> Progress:
     # Imported when the first bar is shown: it takes longer than most commands without one.
     from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
 
     class Rate(ProgressColumn):
         """Bytes a second in the units of everything else here; rich's own column counts in thousands."""

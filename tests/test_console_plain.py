@@ -1,0 +1,51 @@
+"""What is printed where there is no terminal: plain lines, without rich."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gdbflash.console import Console
+from tests.boards import LOADER
+
+RUN = "import sys; from gdbflash.cli import main; code = main(sys.argv[1:]); "
+
+
+def python(code: str, *words: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+
+
+@pytest.mark.parametrize("words", [("info",), ("info", "--json")])
+def test_info_in_a_pipe_needs_no_rich_and_no_debugger(words: tuple[str, ...]) -> None:
+    names = (
+        "rich.console",
+        "rich.table",
+        "gdbflash.mi",
+        "gdbflash.flasher",
+        "pygdbmi",
+        "pexpect",
+        "unicorn",
+        "bincopy",
+    )
+    done = python(f"{RUN}print(code, [name for name in {names} if name in sys.modules])", *words, str(LOADER))
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
+
+
+def test_columns_of_a_pipe_are_not_cut_and_have_no_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().table([("short", "x" * 200), ("longer name", "y\x1b[2J")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["short        " + "x" * 200, "longer name  y\\x1b[2J"]
+    Console().table([("1", "2")], header=("one", "two"))
+    assert capsys.readouterr().out.splitlines() == ["one  two", "1    2"]
+
+
+def test_where_nobody_reads_any_more_it_ends_without_a_word() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = python(RUN, "info", str(LOADER), stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
