@@ -8,6 +8,7 @@ between any two steps of restoring, and at the second one while the core runs it
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -60,8 +61,11 @@ class Bounds:
     With OpenOCD's Tcl port, OpenOCD is told to look at the core instead of doing so every 0.1 s by itself.
     """
 
-    def __init__(self, seconds: float, tcl: TclTarget | None, *, listen: bool) -> None:
-        """listen: whether Ctrl-C counts; SIGINT is held by the caller."""
+    def __init__(self, seconds: float, tcl: TclTarget | None, *, listen: bool, mute: bool) -> None:
+        """Wait for `with`; SIGINT is held by the caller.
+
+        listen: whether Ctrl-C counts. mute: whether GDB's words about an interrupt are kept from the terminal.
+        """
         self.rang = False
         """Whether the time was up."""
         self.interrupted = False
@@ -70,6 +74,8 @@ class Bounds:
         """The port that was given, None after it was lost."""
         self._seconds = seconds
         self._listen = listen
+        self._mute = mute
+        self._terminal = -1
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="gdbflash", daemon=True)
 
@@ -82,6 +88,10 @@ class Bounds:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        if self._terminal >= 0:
+            gdb.flush()
+            os.dup2(self._terminal, 1)
+            os.close(self._terminal)
 
     def _watch(self) -> None:
         begun = time.monotonic()
@@ -110,5 +120,12 @@ class Bounds:
         """Halt the core; runs in GDB's thread, which may have seen the end of the body meanwhile."""
         if not self._ended.is_set():
             self.rang = not self.interrupted
+            if self._mute and self._terminal < 0:
+                # "Program received signal SIGINT, Interrupt." passes all that takes the output of a command.
+                gdb.flush()
+                self._terminal = os.dup(1)
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, 1)
+                os.close(null)
             with contextlib.suppress(gdb.error):  # the connection has gone, and GDB is about to say so
                 gdb.execute("interrupt", to_string=True)

@@ -188,7 +188,7 @@ class GdbTarget:
         address &= ~1
         self._set_breakpoint(address)
         self._ran = True
-        bounds = Bounds(timeout, self._server.tcl, listen=True)
+        bounds = Bounds(timeout, self._server.tcl, listen=True, mute=not _SPEAKS_MI)
         self._go("continue", bounds)
         if bounds.interrupted:
             raise KeyboardInterrupt
@@ -265,7 +265,7 @@ class GdbTarget:
         self.write_memory(self._address, _BX_LR)
         try:
             self._core.write({"lr": pc | 1, "pc": self._address, "xpsr": _THUMB})
-            self._go("stepi", Bounds(STEP_TIMEOUT, self._server.tcl, listen=False))
+            self._go("stepi", Bounds(STEP_TIMEOUT, self._server.tcl, listen=False, mute=not _SPEAKS_MI))
             arrived = self.read_registers(["pc"])["pc"] & ~1 == pc
         except TargetError:
             arrived = False

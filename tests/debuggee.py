@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,6 +79,15 @@ class Debugging:
     def points(self) -> str:
         """Ask GDB for breakpoints and watchpoints, with their hit counts."""
         return self.gdb.run("info breakpoints")
+
+    def wait_until_running(self) -> None:
+        """Wait until the core has been seen running: the loader hangs."""
+        deadline = time.monotonic() + 30
+        running = 0
+        while running < 3:
+            assert time.monotonic() < deadline, "the loader was never called"
+            time.sleep(0.05)
+            running = running + 1 if self.board.machine.halted is None else 0
 
     def place(self) -> str:
         """Ask GDB where the user is: thread, selected frame and stack, and what `list` shows next."""

@@ -10,6 +10,7 @@ import pytest
 
 from gdbflash.board.personality import PERSONALITIES
 from gdbflash.board.rsp import RspServer
+from gdbflash.errors import GdbflashError
 from gdbflash.miconnect import connect
 from gdbflash.profiles import PROFILES
 from gdbflash.target import Stop, StopReason
@@ -29,26 +30,53 @@ globals().update(
 CHOSEN = ("qemu-m4", "board", "openocd-dapdirect_swd")
 
 
-@pytest.fixture(params=[name for name in SERVERS if name in CHOSEN])
+def open_session(server: RunningServer, gdb: str) -> Session:
+    target = InGdb(gdb_path(gdb), str(server.endpoint), PROFILES[server.profile].attach)
+    return Session(server, target, gdb, target.lines)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module", params=[name for name in SERVERS if name in CHOSEN])
 def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
     with SERVERS[request.param]() as running:
         yield running
 
 
+@pytest.fixture(scope="module", params=GDBS)
+def shared(request: pytest.FixtureRequest, server: RunningServer) -> Iterator[list[Session]]:
+    """Keep one GDB for all tests that leave it usable, as each of them has to."""
+    sessions = [open_session(server, request.param)]
+    try:
+        yield sessions
+    finally:
+        sessions[0].target.close()
+
+
 @pytest.fixture
-def lone(session: Session) -> Session:
-    """Every session here has a server and a connection of its own."""
-    return session
+def session(shared: list[Session]) -> Session:
+    try:
+        shared[0].target.reset_and_halt()
+    except (GdbflashError, EOFError, OSError):  # what an earlier, failed test left
+        shared[0].target.close()
+        shared[0] = open_session(shared[0].server, shared[0].gdb)
+        shared[0].target.reset_and_halt()
+    return shared[0]
+
+
+@pytest.fixture(params=[name for name in SERVERS if name in CHOSEN])
+def mortal(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    with SERVERS[request.param]() as running:
+        yield running
 
 
 @pytest.fixture(params=GDBS)
-def session(request: pytest.FixtureRequest, server: RunningServer) -> Iterator[Session]:
-    target = InGdb(gdb_path(request.param), str(server.endpoint), PROFILES[server.profile].attach)
-    target.reset_and_halt()
+def lone(request: pytest.FixtureRequest, mortal: RunningServer) -> Iterator[Session]:
+    """A GDB of its own, connected to a server of its own."""
+    session = open_session(mortal, request.param)
+    session.target.reset_and_halt()
     try:
-        yield Session(server, target, request.param, target.lines)  # type: ignore[arg-type]
+        yield session
     finally:
-        target.close()
+        session.target.close()
 
 
 def packets_of_a_call(session: Session) -> list[str]:
@@ -66,15 +94,15 @@ def packets_of_a_call(session: Session) -> list[str]:
     return packets
 
 
-def test_a_call_costs_at_most_twice_the_packets_of_the_command_line(session: Session) -> None:
-    inside = packets_of_a_call(session)
-    session.target.close()
+def test_a_call_costs_at_most_twice_the_packets_of_the_command_line(lone: Session) -> None:
+    inside = packets_of_a_call(lone)
+    lone.target.close()
     lines: list[str] = []
-    target = connect(session.server.endpoint, gdb_path(session.gdb), trace=lambda way, line: lines.append(way + line))
+    target = connect(lone.server.endpoint, gdb_path(lone.gdb), trace=lambda way, line: lines.append(way + line))
     try:
         target.reset_and_halt()
         target.log_packets(True)
-        outside = packets_of_a_call(Session(session.server, target, session.gdb, lines))
+        outside = packets_of_a_call(Session(lone.server, target, lone.gdb, lines))
     finally:
         target.close()
     assert len(inside) <= 2 * len(outside), (inside, outside)

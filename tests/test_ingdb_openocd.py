@@ -11,6 +11,7 @@ import pytest
 
 from gdbflash.board.stlinktcp import StlinkServer
 from tests.boards import GDBS, LOADER, RunningBoard
+from tests.cbuild import build
 from tests.debuggee import FLASH, Debugging, running_program
 from tests.gdbterminal import GDBINIT, gdb_terminal
 from tests.openocd import TRANSPORTS, running_openocd
@@ -66,3 +67,32 @@ def test_flashing_through_openocd_gives_the_session_back(gdb: Path, transport: s
         terminal.run("delete 3")
         assert "Breakpoint 1, done ()" in terminal.run("continue")
         assert first != terminal.value("sum") == 0xFC26D4EF
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_ctrl_c_and_a_time_out_give_the_session_back_through_openocd(gdb: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image.bin"
+    image.write_bytes(random.Random(6).randbytes(100_000))
+    write = f"gdbflash write {image}@{FLASH + 0x20000:#x} -l {build('misbehaving', 'IN_WRITE=hang')}"
+    with debugging_by_openocd(gdb, "dapdirect_swd", tmp_path / "state") as session:
+        terminal = session.gdb
+        terminal.run("break work")
+        terminal.run("continue")
+        terminal.run("watch local")
+        before = everything(session)
+        terminal.send(write)
+        terminal.child.expect_exact("Erased 128 KiB")
+        session.wait_until_running()
+        terminal.press_ctrl_c()
+        terminal.press_ctrl_c()
+        assert "Interrupted while programming, after 0 B of 128 KiB." in terminal.wait()
+        terminal.run("echo")  # a key that was pressed late ends here
+        assert everything(session) == before
+        shown = terminal.run(f"{write} --timeout-scale 0.02")
+        assert "did not return within" in shown
+        assert "stuck in a loop at Write+" in shown
+        assert "signal SIGINT" not in shown
+        assert everything(session) == before
+        assert "Hardware watchpoint 2: local" in terminal.run("continue")
+        shown = terminal.run(f"gdbflash write {image}@{FLASH + 0x20000:#x} --full")
+        assert "100000 bytes written and verified" in shown
