@@ -9,20 +9,21 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
 from . import __version__
-from .config import load_config
 from .console import Console
 from .errors import GdbflashError, InputError
 from .events import Detailed, Event, Noted
 from .loader import ExternalLoader, load_loader
 from .options import After, Before, CallOptions, RunOptions
 from .ranges import Range
-from .runlog import RunLog
 from .spec import parse_address, parse_factor, parse_number, parse_range
+
+if TYPE_CHECKING:
+    from .runlog import RunLog
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -75,6 +76,8 @@ class Settings:
     def begin(self) -> None:
         """Begin the log where one is wanted; raises InputError, OutputError."""
         if self.log_file is not None:
+            from .runlog import RunLog  # only here: most commands keep no log
+
             self.log = RunLog(self.log_file, __version__, self.words)
 
     def end(self, exit_code: int, error: GdbflashError | None) -> None:
@@ -242,6 +245,8 @@ def reach_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _configure(ctx: click.Context, fields: dict[str, Any]) -> None:
     """Fill in from the config file what the command line left open; raises InputError naming file and key."""
+    from .config import load_config  # only commands on a target have one
+
     settings = ctx.ensure_object(Settings)
     config = load_config(settings.config_file, Path.cwd())
     if config is None:
