@@ -30,6 +30,7 @@ from .errors import (
     SetupError,
     TargetError,
 )
+from .events import Event, Started
 from .interruption import Interruption
 from .loader import ExternalLoader, describe, load_loader
 from .loaderreport import show_findings, show_loader
@@ -77,15 +78,19 @@ def flashing(settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ..
 
     interruption = Interruption()
     options = reach.run_options(loaders)
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Started):  # connecting halts the core: from then on it has to be left as asked
+            interruption.patient = True
+        settings.observe(event)
+
+    place = (reach.server, reach.connect, reach.launch, reach.gdb, settings.log)
     with (
         interruption.installed(),
-        reached(
-            reach.server, reach.connect, reach.launch, reach.gdb, settings.log, settings.observe, reach.tcl
-        ) as target,
+        reached(*place, observe, reach.tcl) as target,
+        Flasher(target, options, observe, lambda: interruption.requested) as flasher,
     ):
-        interruption.patient = True
-        with Flasher(target, options, settings.observe, lambda: interruption.requested) as flasher:
-            yield flasher
+        yield flasher
 
 
 @commands.command()

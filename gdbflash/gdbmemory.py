@@ -15,6 +15,7 @@ import gdb
 
 from .errors import CommandRefused, ConnectionLost
 from .gdbsession import run, temporary_folder
+from .transfers import check_reply, fill
 
 _X_PACKET = "remote binary-download-packet"
 
@@ -37,13 +38,17 @@ class GdbWire:
     def read(self, address: int, size: int) -> bytes:
         """Read up to size bytes."""
         path = self._folder / "read.bin"
-        self.ask(f"dump binary memory {path} {address:#x} {address + size:#x}")
+        try:
+            self.ask(f"dump binary memory {path} {address:#x} {address + size:#x}")
+        except CommandRefused as error:
+            check_reply(path, str(error.data["reply"]))
+            raise
         return path.read_bytes()
 
     def write(self, address: int, data: bytes) -> None:
         """Write bytes."""
         path = self._folder / "write.bin"
-        path.write_bytes(data)
+        fill(path, data)
         command = f"restore {path} binary {address:#x}"
         said = self._run(command)
         if "memory write failed" in said:  # a warning only: GDB calls the command done

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .errors import CommandRefused
 from .mi import MiClient
 from .mivalues import memory_in
+from .transfers import check_reply, fill
 
 BULK = 256
 """Bytes from which a file (restore, dump) is quicker than hexadecimal text in MI commands: both take 0.7 ms then."""
@@ -50,12 +51,15 @@ class MiWire:
         try:
             self._client.console(command, timeout=_bulk_timeout(size))
             return path.read_bytes()
+        except CommandRefused as error:
+            check_reply(path, str(error.data["reply"]))
+            raise
         finally:
             path.unlink(missing_ok=True)
 
     def _write_file(self, address: int, data: bytes) -> None:
         path = self._client.directory / "write.bin"
-        path.write_bytes(data)
+        fill(path, data)
         command = f"restore {path.name} binary {address:#x}"
         try:
             reply = self._client.console(command, timeout=_bulk_timeout(len(data)))

@@ -21,6 +21,7 @@ import pytest
 from gdbflash.board.badlink import LinkFault, PacketFault
 from gdbflash.board.inject import Injection, parse
 from gdbflash.board.occasion import Occasion
+from gdbflash.board.rsp import RspServer
 from gdbflash.boardcommand import _function_of
 from gdbflash.cli import main
 from tests.boards import LOADER, RunningBoard, running_board
@@ -146,6 +147,12 @@ class FaultBench:
         state = Path(os.environ["GDBFLASH_STATE"])
         assert not state.exists() or not list(state.iterdir()), "kept bytes were left behind"
 
+    def start_server(self) -> None:
+        """Start the board's server anew, after it was killed."""
+        server = RspServer(self.board.machine)
+        server.start()
+        self.board = RunningBoard(self.board.machine, self.board.chip, server)
+
     def packets(self, job: Job, fault: LinkFault) -> int:
         """Count the packets of a job that a fault of the link could strike."""
         counter = PacketFault(fault, NEVER)
@@ -189,5 +196,8 @@ def fault_bench(folder: Path, record_property: Callable[[str, object], None]) ->
     with running_board() as board, pytest.MonkeyPatch.context() as patch:
         patch.setenv("GDBFLASH_STATE", str(folder / "state"))
         bench = FaultBench(board, folder)
-        yield bench
+        try:
+            yield bench
+        finally:
+            bench.board.server.close()
         record_property("faults", bench.injected)

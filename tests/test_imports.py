@@ -94,7 +94,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mi": {"errors", "runlog"},
     "tcl": {"errors", "runlog"},
     "mivalues": {"mi", "target"},
-    "mimemory": {"errors", "mi", "mivalues"},
+    "transfers": {"errors"},
+    "mimemory": {"errors", "mi", "mivalues", "transfers"},
     "mireturn": {"errors", "mi"},
     "mitarget": {
         "corereset",
@@ -118,7 +119,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "corereset": {"errors", "profiles"},
     "gdbsession": {"errors", "runlog"},
     "memoryproof": {"errors", "profiles"},
-    "gdbmemory": {"errors", "gdbsession"},
+    "gdbmemory": {"errors", "gdbsession", "transfers"},
     "gdbcore": {"errors", "gdbmemory", "gdbsession"},
     "gdbrun": {"errors", "tcl"},
     "ingdb": {
