@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.faultbench import FLASH, JOBS, OLD, FaultBench, Job, children_of, fault_bench
+from gdbflash.board.badlink import LinkFault, PacketFault
+from gdbflash.board.inject import parse
+from gdbflash.board.soc import UID
+from gdbflash.boardcommand import _function_of
+from gdbflash.recovery import Identity, path_for
+from tests.boards import LOADER
+from tests.faultbench import FLASH, JOBS, NEVER, OLD, FaultBench, Job, children_of, fault_bench
 
 Event = dict[str, Any]
 
@@ -102,10 +108,12 @@ def test_in_every_phase(bench: FaultBench, pytestconfig: pytest.Config, action: 
 def test_trouble_at_the_end_does_not_mask_what_was_wrong(bench: FaultBench, at: str) -> None:
     """A Write that returns 7 is the error, though resetting the target fails, too."""
     wrong = "return:7:LOADER:Write"
-    counted = bench.strike(JOBS["write"], wrong, "stall:0")
-    assert counted.code == 1
-    packets = bench.injected - 1
-    outcome = bench.strike(JOBS["write"], wrong, at.format(end=packets - 2))
+    counter = PacketFault(LinkFault.STALL, NEVER)
+    injection = parse([wrong.replace("LOADER", str(LOADER))], _function_of)
+    injection.link.append(counter)
+    with bench.injected_into_board(injection):
+        assert bench.run_first(JOBS["write"]).code == 1
+    outcome = bench.strike(JOBS["write"], wrong, at.format(end=counter.met - 2))
     assert (outcome.code, outcome.result["error"]["kind"], outcome.result["error"]["result"]) == (1, "call-failed", 7)
     notes = [each["message"] for each in outcome.events if each.get("code") == "close-failed"]
     assert len(notes) == 1
