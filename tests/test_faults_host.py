@@ -113,6 +113,7 @@ def test_trouble_at_the_end_does_not_mask_what_was_wrong(bench: FaultBench, at: 
     injection.link.append(counter)
     with bench.injected_into_board(injection):
         assert bench.run_first(JOBS["write"]).code == 1
+    bench.recover(JOBS["write"])
     outcome = bench.strike(JOBS["write"], wrong, at.format(end=counter.met - 2))
     assert (outcome.code, outcome.result["error"]["kind"], outcome.result["error"]["result"]) == (1, "call-failed", 7)
     notes = [each["message"] for each in outcome.events if each.get("code") == "close-failed"]
