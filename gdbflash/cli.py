@@ -35,7 +35,7 @@ from .interruption import Interruption
 from .loader import ExternalLoader, describe, load_loader
 from .loaderreport import show_findings, show_loader
 from .options import VerifyMode
-from .plan import EraseMode, need, plan_erase, plan_write
+from .plan import EraseMode, need, plan_chip_erase, plan_erase, plan_write
 from .planned import planned
 from .ranges import Range
 from .spec import load_images, loader_for, only, parse_number, place, whole_range
@@ -226,8 +226,7 @@ def erase(settings: Settings, address: int | None, size: int | None, chip: bool,
         if address is not None:
             raise InputError("--chip erases everything and takes no ADDRESS and SIZE.")
         loader = only(loaders)
-        need(loader, "MassErase")
-        sectors = loader.storage.sectors_in(loader.storage.address, loader.storage.extent)
+        sectors = plan_chip_erase(loader)
     else:
         if address is None or size is None:
             raise InputError("Say what to erase: ADDRESS SIZE, or --chip for everything.")

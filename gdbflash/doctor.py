@@ -19,7 +19,7 @@ from .gdbs import find_gdb
 from .layout import plan_layout
 from .loader import ExternalLoader
 from .ranges import Range
-from .session import identify
+from .session import DeviceIdentity, identify
 from .target import Target
 
 _CORES = {0xC20: "Cortex-M0", 0xC60: "Cortex-M0+", 0xC23: "Cortex-M3", 0xC24: "Cortex-M4", 0xC27: "Cortex-M7"}
@@ -101,6 +101,8 @@ def check_target(target: Target, loaders: tuple[ExternalLoader, ...], ram: Range
     else:
         unit = f", unique ID {device.unit}" if device.unit else ""
         yield Check("device", True, f"{DEVICES[device.device_id].name} (DEV_ID 0x{device.device_id:03X}){unit}")
+    if not loaders:
+        yield _known_ram(device, ram)
     for loader in loaders:
         try:
             chosen = ram or ram_around(loader.link_address, device.device_id)[0]
@@ -108,3 +110,15 @@ def check_target(target: Target, loaders: tuple[ExternalLoader, ...], ram: Range
             yield Check("RAM", True, f"{chosen} for {loader.path}")
         except PlanError as error:
             yield Check("RAM", False, error.message)
+
+
+def _known_ram(device: DeviceIdentity, named: Range | None) -> Check:
+    """Say which RAM a loader could use."""
+    if named is not None:
+        return Check("RAM", True, f"{named}, as --ram says")
+    if device.device_id is None:
+        return Check("RAM", None, "not known: name it with --ram START:SIZE; with -l, that of the loader is looked at")
+    largest: dict[int, Range] = {}
+    for stretch in DEVICES[device.device_id].ram:  # the largest of those that begin alike comes first
+        largest.setdefault(stretch.address, stretch)
+    return Check("RAM", True, f"{', '.join(map(str, largest.values()))}; with -l, that of the loader is looked at")

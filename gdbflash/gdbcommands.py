@@ -28,7 +28,7 @@ from .ingdb import GdbTarget
 from .loader import ExternalLoader, load_loader
 from .options import After, Before, RunOptions, VerifyMode
 from .output import OutputFile
-from .plan import EraseMode, need, plan_erase, plan_write
+from .plan import EraseMode, need, plan_chip_erase, plan_erase, plan_write
 from .planned import planned
 from .profiles import PROFILES
 from .ranges import Range
@@ -189,8 +189,7 @@ class Commands:
             if words.address is not None:
                 raise InputError("--chip erases everything and takes no ADDRESS and SIZE.")
             loader = only(loaders)
-            need(loader, "MassErase")
-            sectors = loader.storage.sectors_in(loader.storage.address, loader.storage.extent)
+            sectors = plan_chip_erase(loader)
         else:
             if words.size is None:
                 raise InputError("Say what to erase: ADDRESS SIZE, or --chip for everything.")

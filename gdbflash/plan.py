@@ -225,9 +225,8 @@ def spans(sectors: Iterable[Sector]) -> tuple[Range, ...]:
 
 def plan_erase(loader: ExternalLoader, where: Range) -> tuple[Sector, ...]:
     """List the sectors of a range that is to be erased; raises PlanError unless it is whole sectors."""
+    _refuse_ram(loader)
     need(loader, "SectorErase")
-    if loader.storage.is_ram:
-        raise PlanError(f"{loader.storage.name} is RAM: there is nothing to erase. Write to it instead.")
     check_inside(loader, where)
     sectors = loader.storage.sectors_in(where.address, where.size)
     whole = Range(sectors[0].address, sectors[-1].address + sectors[-1].size - sectors[0].address)
@@ -242,13 +241,28 @@ def plan_erase(loader: ExternalLoader, where: Range) -> tuple[Sector, ...]:
     return sectors
 
 
+def plan_chip_erase(loader: ExternalLoader) -> tuple[Sector, ...]:
+    """List all sectors, which MassErase is to erase; raises PlanError where it cannot."""
+    _refuse_ram(loader)
+    need(loader, "MassErase")
+    return loader.storage.sectors_in(loader.storage.address, loader.storage.extent)
+
+
+def _refuse_ram(loader: ExternalLoader) -> None:
+    if loader.storage.is_ram:
+        raise PlanError(f"{loader.storage.name} is RAM: there is nothing to erase. Write to it instead.")
+
+
 def need(loader: ExternalLoader, function: str) -> int:
     """Give the address of a loader function; raises PlanError where the loader lacks it."""
     address = loader.functions.get(function)
     if address is None:
+        whole = "MassErase" in loader.functions
         hint = {
-            "SectorErase": "Use --erase chip --no-keep if it exports MassErase, or another loader.",
-            "MassErase": "Erase sectors instead.",
+            "SectorErase": "It can only erase everything: erase --chip, or write --erase chip --no-keep."
+            if whole
+            else "Use a loader that erases.",
+            "MassErase": "Erase sectors instead: ADDRESS SIZE.",
             "Write": "Use a loader for writing.",
         }.get(function, "Use a loader that has it.")
         present = ", ".join(sorted(loader.functions))

@@ -104,6 +104,21 @@ def test_qemu_must_be_told_where_to_listen(capsys: pytest.CaptureFixture[str]) -
     assert "-gdb tcp:127.0.0.1:1234" in shown
 
 
+@pytest.mark.parametrize(
+    ("more", "ram"),
+    [
+        ((), "0x24000000-0x2407FFFF, 0x20000000-0x2001FFFF; with -l, that of the loader is looked at"),
+        (("--ram", "0x24000000:64K"), "0x24000000-0x2400FFFF, as --ram says"),
+    ],
+)
+def test_the_doctor_tells_of_ram_without_a_loader(
+    capsys: pytest.CaptureFixture[str], more: tuple[str, ...], ram: str
+) -> None:
+    code, result, _ = run(capsys, "doctor", "--server", "board", *more)
+    assert code == 0
+    assert {"name": "RAM", "ok": True, "message": ram} in result["checks"]
+
+
 @pytest.mark.parametrize("server", ["openocd", "auto"])
 def test_openocd_without_its_adapter_is_quoted(capsys: pytest.CaptureFixture[str], server: str) -> None:
     ports = " ".join(f"-c '{name}_port {free_port()}'" for name in ("gdb", "tcl", "telnet"))

@@ -13,11 +13,12 @@ from gdbflash.plan import (
     EraseStep,
     StorageJob,
     erase_steps,
+    plan_chip_erase,
     plan_erase,
     plan_write,
     transfer_steps,
 )
-from gdbflash.ranges import Range
+from gdbflash.ranges import Range, joined
 from tests.values import KIB, make_loader
 
 S = 64 * KIB
@@ -94,6 +95,23 @@ def test_erase_of_part_sectors_names_the_whole_ones() -> None:
     with pytest.raises(PlanError, match="0x90000000 0x20000"):
         plan_erase(make_loader(), Range(0x90000100, S))
     assert plan_erase(make_loader(), Range(0x90010000, S)) == (Sector(0x90010000, S),)
+
+
+def test_what_cannot_be_erased_says_what_to_do_instead() -> None:
+    where, whole = Range(0x90000000, S), Range(0x90000000, 16 * S)
+    ram = make_loader(kind=StorageType.SRAM, functions=("Init", "MassErase"))
+    told = r"W25Q is RAM: there is nothing to erase\. Write to it instead\."
+    with pytest.raises(PlanError, match=told):
+        plan_erase(ram, where)
+    with pytest.raises(PlanError, match=told):
+        plan_chip_erase(ram)
+    with pytest.raises(PlanError, match=r"exports no SectorErase.*only erase everything: erase --chip, or"):
+        plan_erase(make_loader(functions=("Init", "MassErase")), where)
+    with pytest.raises(PlanError, match=r"exports no SectorErase.*Use a loader that erases\."):
+        plan_erase(make_loader(functions=("Init", "Read")), where)
+    with pytest.raises(PlanError, match=r"exports no MassErase.*Erase sectors instead"):
+        plan_chip_erase(make_loader(functions=("Init", "SectorErase")))
+    assert joined(Range(*sector) for sector in plan_chip_erase(make_loader())) == (whole,)
 
 
 def test_erase_calls_pass_sector_starts_and_never_mix_sizes() -> None:
