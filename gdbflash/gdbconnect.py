@@ -26,7 +26,7 @@ def connect(server: str = "auto", tcl_port: int = 0) -> GdbTarget:
 
     Raises ServerMissing when there is no connection, PrepareError when there is no halted Cortex-M core behind it.
     """
-    connection = getattr(gdb.selected_inferior(), "connection", None)
+    connection = gdb.selected_inferior().connection
     if connection is None or not connection.type.endswith("remote") or gdb.selected_inferior().pid == 0:
         raise ServerMissing(
             "GDB is not connected to a GDB server. Connect it first, such as with "

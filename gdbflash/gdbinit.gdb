@@ -17,6 +17,9 @@ def gdbflash_start():
     if sys.version_info < (3, 10):
         return ("the Python in this GDB is %d.%d, and the gdbflash commands need 3.10 or newer. "
                 "Use a newer gdb-multiarch, or pip install \"gdbflash[gdb]\"." % sys.version_info[:2])
+    if not hasattr(gdb, "RemoteTargetConnection"):
+        return ("this is GDB %s, and the gdbflash commands need 12 or newer. "
+                "Use a newer gdb-multiarch, or pip install \"gdbflash[gdb]\"." % gdb.VERSION)
     # GDB does not tell a script its own name, but has the script open while it runs it.
     open_files = [os.path.realpath(each) for each in glob.glob("/proc/self/fd/*")]
     places = [os.path.dirname(each) for each in open_files if os.path.basename(each) == "gdbinit.gdb"]

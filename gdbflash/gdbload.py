@@ -27,6 +27,10 @@ from .target import Target
 _PIECE = 1 << 20
 """Bytes read back at a time."""
 _END_OF_FILE = ":00000001FF"
+_OF_FLASH = "Error finishing flash operation"
+"""What GDB says of an error at vFlashDone."""
+_INTERRUPTED = "Canceled the download"
+"""What GDB's `load` makes of Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,16 @@ def _load(program: Program, blocks: Sequence[Block], what: str) -> None:
         path = Path(folder) / "part.hex"
         path.write_text(_hex_file(blocks, program.entry), "ascii")
         try:
-            run(f"load {path}")
+            try:
+                run(f"load {path}")
+            except gdb.error as error:
+                if _OF_FLASH not in str(error):
+                    raise
+                # Writes of a download that was cut off wait in the server until the next one, which fails by them.
+                run(f"load {path}")
         except gdb.error as error:
+            if _INTERRUPTED in str(error):
+                raise KeyboardInterrupt from None
             raise TargetError(
                 f"GDB could not load the part of {program.name} that goes into {what} ({error}). "
                 "Check the server's messages, and that the part is meant for this chip.",

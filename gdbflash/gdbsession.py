@@ -222,10 +222,9 @@ def _select_running_thread() -> None:
     """
     inferior = gdb.selected_inferior()
     threads = inferior.threads()
-    send = getattr(inferior.connection, "send_packet", None)  # GDB 12
-    if len(threads) < 2 or send is None:
+    if len(threads) < 2:
         return
-    said = re.match(rb"QC(?:p[0-9a-f]+\.)?([0-9a-f]+)", send("qC") or b"")
+    said = re.match(rb"QC(?:p[0-9a-f]+\.)?([0-9a-f]+)", inferior.connection.send_packet("qC") or b"")
     for each in threads:
         if said and each.ptid[1] == int(said[1], 16):
             each.switch()

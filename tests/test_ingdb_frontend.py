@@ -9,7 +9,7 @@ import pytest
 
 from gdbflash.errors import CommandRefused
 from gdbflash.mi import MiClient
-from tests.boards import GDBS, LOADER
+from tests.boards import GDBS, LOADER, running_board
 from tests.debuggee import FLASH, running_program
 from tests.gdbterminal import GDBINIT
 from tests.programbuild import build_program
@@ -50,5 +50,35 @@ def test_a_front_end_flashes_and_goes_on_debugging(gdb: Path, tmp_path: Path, mo
             stepped = client.wait_event("stopped", 30)
             assert stepped is not None
             assert stepped.payload["reason"] == "end-stepping-range"
+        finally:
+            client.kill()
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_a_front_end_launches_a_program_with_parts_in_external_memory(
+    gdb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands of the README's launch.json, in the order in which cortex-debug gives them."""
+    monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path / "state"))
+    program = build_program("debuggee")
+    with running_board() as board:
+        client = MiClient(gdb)
+        try:
+            client.command("-gdb-set mi-async on")
+            client.command(f"-file-exec-and-symbols {program}")
+            client.command(f"-target-select extended-remote {board.endpoint}")
+            client.console(f"source {GDBINIT}")
+            client.console(f"gdbflash loader {LOADER}")
+            client.console("monitor reset halt")
+            shown = client.console(f"gdbflash load {program}", timeout=60).console
+            shown += client.console("monitor reset halt", timeout=60).console
+            assert f"all of {program} compared." in shown
+            client.command("-break-insert good")
+            client.command("-break-insert bad")
+            client.forget_events()
+            client.command("-exec-continue")
+            stopped = client.wait_event("stopped", 30)
+            assert stopped is not None
+            assert stopped.payload["frame"]["func"] == "good"  # type: ignore[index, call-overload]
         finally:
             client.kill()

@@ -123,6 +123,33 @@ def test_a_gdb_with_an_old_python_says_so(gdb: Path, tmp_path: Path) -> None:
 
 
 @each_gdb
+def test_an_old_gdb_says_so(gdb: Path, tmp_path: Path) -> None:
+    shown = run_gdb(gdb, "-iex", "python del gdb.RemoteTargetConnection", "-x", str(GDBINIT), cwd=tmp_path)
+    assert re.match(
+        r"gdbflash: this is GDB .*1\d\.\d.*, and the gdbflash commands need 12 or newer\. Use a newer", shown
+    )
+    assert "Traceback" not in shown
+
+
+@each_gdb
+def test_a_projects_own_gdbinit_names_its_loader(gdb: Path, tmp_path: Path) -> None:
+    """The recipe of the README."""
+    shutil.copy(LOADER, tmp_path / "MyBoard_QSPI.stldr")
+    (tmp_path / ".gdbinit").write_text(f"source {GDBINIT}\ngdbflash loader MyBoard_QSPI.stldr\n")
+    done = subprocess.run(
+        [str(gdb), "-batch", "-iex", f"add-auto-load-safe-path {tmp_path}", "-ex", "gdbflash info"],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path / "home")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith("W25Q128_H750_QSPI: 0x90000000-0x90FFFFFF, 16 MiB\nW25Q128_H750_QSPI (SPI_FLASH)")
+
+
+@each_gdb
 def test_missing_packages_are_named(gdb: Path, tmp_path: Path) -> None:
     script = installed(tmp_path / "site")
     shutil.rmtree(tmp_path / "site" / "elftools")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gdbflash.board import rspsession
 from gdbflash.image import load_image
 from tests.boards import GDBS, LOADER, RunningBoard, running_board
 from tests.debuggee import FLASH
@@ -102,3 +104,38 @@ def test_what_the_board_does_not_hold_is_named(
         shown = terminal.run("gdbflash load")
         assert "The program is not what was loaded" in shown
         assert "bytes differ from 0x08000000" in shown
+
+
+@each_gdb
+def test_only_what_was_compared_is_said_to_be(gdb: Path, board: RunningBoard, tmp_path: Path) -> None:
+    program = build_program("debuggee")
+    for terminal in sit_down(gdb, board, program, tmp_path / "state"):
+        shown = terminal.run("gdbflash load --verify none")
+        assert "1200 bytes written and not verified" in shown
+        assert f"all of what GDB has loaded of {program} compared." in shown
+        shown = terminal.run("gdbflash load")
+        assert "1200 bytes already there, 0 bytes written and verified" in shown
+        assert f"all of {program} compared." in shown
+        assert "Unrecognized arguments: --after. Usage: gdbflash load" in terminal.run("gdbflash load --after run")
+
+
+@each_gdb
+def test_ctrl_c_in_gdbs_own_load_says_what_is_done(
+    gdb: Path, board: RunningBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = rspsession.Session.answer
+    for terminal in sit_down(gdb, board, build_program("debuggee"), tmp_path / "state"):
+
+        def pressing(session: rspsession.Session, packet: bytes) -> bytes | None:
+            if packet.startswith(b"vFlashErase"):
+                terminal.press_ctrl_c()  # noqa: B023 - there is one
+                time.sleep(0.2)
+            return answer(session, packet)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rspsession.Session, "answer", pressing)
+            shown = terminal.run("gdbflash load")
+        assert "Interrupted while GDB's own load was under way or compared: load again." in shown
+        assert "What belongs into external memory is there." in shown
+        assert "Traceback" not in shown
+        assert "all of " in terminal.run("gdbflash load")
