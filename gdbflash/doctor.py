@@ -18,8 +18,8 @@ from .errors import GdbflashError, PlanError
 from .gdbs import find_gdb
 from .layout import plan_layout
 from .loader import ExternalLoader
+from .placement import DeviceIdentity, identify
 from .ranges import Range
-from .session import DeviceIdentity, identify
 from .target import Target
 
 _CORES = {0xC20: "Cortex-M0", 0xC60: "Cortex-M0+", 0xC23: "Cortex-M3", 0xC24: "Cortex-M4", 0xC27: "Cortex-M7"}

@@ -43,7 +43,7 @@ CORE = (
         "quiesce",
         "recovery",
     }
-    | {"autopsy", "evidence", "faults", "session", "spec", "survey"}
+    | {"autopsy", "evidence", "faults", "placement", "session", "spec", "survey"}
 )
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -84,9 +84,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "digest": {"call", "ranges", "routine_code"},
     "routine_code": set(),
     "workarea": {"ranges"},
+    "placement": VALUES | SEAM | {"devices", "digest", "routine_code"},
     "session": VALUES
     | SEAM
-    | {"autopsy", "call", "devices", "digest", "evidence", "recovery", "routine_code", "unfinished", "workarea"},
+    | {"autopsy", "call", "digest", "evidence", "placement", "recovery", "routine_code", "unfinished", "workarea"},
     "flasher": CORE - {"spec", "flasher"},
     "profiles": {"errors", "target"},
     "endpoint": {"errors"},
