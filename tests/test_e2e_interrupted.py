@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gdbflash.board.badlink import LinkFault, PacketFault
+from gdbflash.board.occasion import Occasion
 from tests.boards import LOADER, RunningBoard, running_board
+from tests.faultbench import children_of
 
 KIB = 1024
 FLASH = 0x90000000
@@ -35,6 +38,19 @@ def files(tmp_path: Path) -> dict[str, bytes]:
     image = random.Random(2).randbytes(SIZE - 3000)
     (tmp_path / "image.bin").write_bytes(image)
     return {"before": before, "after": before[:OFFSET] + image + before[OFFSET + len(image) :]}
+
+
+class AtPacket(PacketFault):
+    """Nothing goes wrong with a packet, but something is done when it comes."""
+
+    def __init__(self, number: int, act: Callable[[], None] = lambda: None) -> None:
+        super().__init__(LinkFault.STALL, Occasion(number, number))
+        self._act = act
+
+    def strikes(self, kind: str, packet: bytes) -> bool:
+        if super().strikes(kind, packet):
+            self._act()
+        return False
 
 
 def start(board: RunningBoard, folder: Path, *more: str) -> subprocess.Popen[str]:
@@ -63,19 +79,6 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, list[dict[str, object]]
     out, shown = process.communicate(timeout=60)
     assert "Traceback" not in shown
     return process.returncode, [json.loads(line) for line in out.splitlines()], shown
-
-
-def children_of(process: int) -> set[int]:
-    """Name the processes whose parent this is."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == process and fields[0] != "Z":
-            found.add(int(stat.parent.name))
-    return found
 
 
 def gone(processes: set[int]) -> bool:
@@ -125,8 +128,14 @@ def test_the_first_signal_ends_after_the_current_call(
     ],
 )
 def test_kept_bytes_survive_a_kill_at_every_step(
-    board: RunningBoard, tmp_path: Path, files: dict[str, bytes], event: str, phase: str
+    board: RunningBoard,
+    tmp_path: Path,
+    files: dict[str, bytes],
+    record_property: Callable[[str, object], None],
+    event: str,
+    phase: str,
 ) -> None:
+    record_property("faults", 1)
     board.chip.memory[:SIZE] = files["before"]
     process = start(board, tmp_path)
     wait_for(process, event, phase)
@@ -134,7 +143,68 @@ def test_kept_bytes_survive_a_kill_at_every_step(
     process.kill()
     process.communicate(timeout=60)
     assert gone(children), "gdb outlived us"
-    code, _, shown = finish(start(board, tmp_path))
+    see_it_whole(board, tmp_path, files)
+
+
+def count_packets(board: RunningBoard, folder: Path, files: dict[str, bytes]) -> int:
+    """Count the packets of a whole keep-write."""
+    board.chip.memory[:SIZE] = files["before"]
+    counter = AtPacket(1 << 30)
+    board.server.link.faults = [counter]
+    assert finish(start(board, folder))[0] == 0
+    board.server.link.faults = []
+    return counter.met
+
+
+def cut_at(board: RunningBoard, folder: Path, number: int) -> None:
+    """Start a keep-write and kill it with SIGKILL when the number-th packet comes."""
+    process = start(board, folder)
+    board.server.link.faults = [AtPacket(number, process.kill)]
+    children: set[int] = set()
+    while process.poll() is None:
+        children |= children_of(process.pid)
+        time.sleep(0.005)
+    board.server.link.faults = []
+    process.communicate()
+    assert gone(children), "gdb outlived us"
+
+
+def see_it_whole(board: RunningBoard, folder: Path, files: dict[str, bytes]) -> None:
+    """Run to the end: image and kept bytes are there, and nothing else is left."""
+    code, _, shown = finish(start(board, folder))
     assert code == 0, shown
     assert bytes(board.chip.memory[:SIZE]) == files["after"]
-    assert list((tmp_path / "state").iterdir()) == []
+    assert list((folder / "state").iterdir()) == []
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_kept_bytes_survive_a_kill_at_any_packet(
+    board: RunningBoard,
+    tmp_path: Path,
+    files: dict[str, bytes],
+    pytestconfig: pytest.Config,
+    record_property: Callable[[str, object], None],
+    part: int,
+) -> None:
+    packets = count_packets(board, tmp_path, files)
+    step = 1 if pytestconfig.getoption("--full") else packets // 9
+    # Before the loader is in RAM nothing is touched.
+    numbers = range(packets // 8, packets + 1, step)[part::4]
+    for number in numbers:
+        board.chip.memory[:SIZE] = files["before"]
+        cut_at(board, tmp_path, number)
+        see_it_whole(board, tmp_path, files)
+    record_property("faults", len(numbers))
+
+
+def test_kept_bytes_survive_a_second_kill(
+    board: RunningBoard, tmp_path: Path, files: dict[str, bytes], record_property: Callable[[str, object], None]
+) -> None:
+    """The run that puts them back is killed as well."""
+    packets = count_packets(board, tmp_path, files)
+    for first, second in ((0.5, 0.4), (0.9, 0.6)):
+        board.chip.memory[:SIZE] = files["before"]
+        cut_at(board, tmp_path, int(packets * first))
+        cut_at(board, tmp_path, int(packets * second))
+        see_it_whole(board, tmp_path, files)
+    record_property("faults", 4)
