@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,9 @@ class Bench:
     openocd: Openocd
     capsys: pytest.CaptureFixture[str]
     reach: tuple[str, ...] = ()
+    transport: str = ""
+    faults: int = 0
+    """Faults injected, for the summary of the test run."""
 
     def run(self, *words: str | Path, loader: Path = LOADER) -> tuple[int, list[dict[str, object]], str]:
         """Run a command with --json; returns exit code, the JSON objects and what people see."""
@@ -66,9 +69,13 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=TRANSPORTS)
-def bench(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[Bench]:
+def bench(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]
+) -> Iterator[Bench]:
     with opened(request.param, capsys) as running:
+        running.transport = request.param
         yield running
+    record_property("faults", running.faults)
 
 
 @pytest.fixture
@@ -233,6 +240,7 @@ def test_a_probe_that_fails_never_passes_for_success(
     failed = 0
     for commands in places_to_fail(total, pytestconfig):
         bench.stlink.link.failure, bench.stlink.link.fail_after = failure, commands
+        bench.faults += 1
         code, events, shown = job.run()
         bench.stlink.link.fail_after = None
         assert code in (0, 3), shown
@@ -263,6 +271,7 @@ def test_one_command_that_fails_never_passes_for_success(
     for commands in range(0, total, step):
         link = bench.stlink.link
         link.failure, link.fail_count, link.fail_after = LinkFailure.TARGET, 1, commands
+        bench.faults += 1
         code, events, shown = job.run()
         link.fail_after = link.fail_count = None
         assert job.done() or code in (1, 3), f"wrong bytes passed after {commands} commands: {shown}"
@@ -334,6 +343,13 @@ def test_an_openocd_that_is_killed_is_a_lost_connection(bench: Bench, tmp_path: 
     code, events, shown = job.run()
     ended.set()
     killer.join()
+    bench.faults += 1
     assert (code, error_of(events)["kind"]) == (3, "connection-lost"), shown
     assert "restart the server" in shown
     assert not (tmp_path / "back.bin").exists()
+    if part == 0.6:
+        with running_openocd(bench.stlink.port, bench.transport) as openocd:
+            bench.openocd, bench.reach = openocd, ()
+            code, _, shown = job.run()
+            assert code == 0, shown
+            assert job.done()
