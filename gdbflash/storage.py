@@ -19,8 +19,8 @@ from .errors import PlanError, printable
 STRUCT_SIZE = 200
 LEAST_SIZE = 120
 """Everything before the sector table; files with a shorter table than ten groups exist."""
-MOST_SECTORS = 1 << 22
-"""Sixteen times the sectors of the largest real storage (1 GiB in 4 KiB sectors): beyond it the table is damaged."""
+MOST_SECTORS = 1 << 20
+"""Four times the sectors of the largest real storage (1 GiB in 4 KiB sectors): beyond it the table is damaged."""
 
 _FIELDS = struct.Struct("<100sHxxIIIBxxx")
 _GROUP = struct.Struct("<II")
