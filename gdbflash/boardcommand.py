@@ -25,6 +25,8 @@ FAULTS = """\
 FAULT is one of these. Behind it, `@N` means only the N-th time, `@N+` from then on, `@N-M` from the N-th to the M-th
 time; without it, every time.
 
+PLACE is an address, or FILE:FUNCTION with a loader's file, as in `return:0:My.stldr:Init@1`.
+
 - `drop`: the connection is reset when a packet of GDB's arrives; `drop@40`: the 40th
 
 - `stall` or `stall:SECONDS`: the answer to a packet never comes, or is late
@@ -53,8 +55,7 @@ unaligned, divide, memmanage, busfault, usagefault or lockup
 - `protected`, `no-erase`, `no-program`: the flash chip is write-protected, erases nothing, programs nothing
 
 - `stuck:ADDRESS:BIT:VALUE`: a bit of the flash chip stays 0 or 1
-
-PLACE is an address, or FILE:FUNCTION with a loader's file, as in `return:0:My.stldr:Init@1`."""
+"""
 """What `--inject` takes, in Markdown."""
 
 

@@ -34,6 +34,8 @@ class Launch:
 
     Group `port` is the port, and may be missing where that is the default one.
     """
+    typed: str = ""
+    """What a person types in place of the program and arguments above."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,10 @@ PROFILES: dict[str, ServerProfile] = {
             name="board",
             title="virtual board",
             launch=Launch(
-                sys.executable, r"GDB on 127\.0\.0\.1:(?P<port>\d+)\D", (*_OURSELVES, "board", "--port", "0")
+                sys.executable,
+                r"GDB on 127\.0\.0\.1:(?P<port>\d+)\D",
+                (*_OURSELVES, "board", "--port", "0"),
+                typed="gdbflash board --port 0",
             ),
             start_with="gdbflash board",
             reset_halt=("monitor reset halt",),

@@ -82,6 +82,8 @@ def launched(
             f"{program} could not be started ({error}). Is it for this machine?", program=program
         ) from error
     command = shlex.join([program, *words])
+    if launch.typed:
+        command = " ".join([launch.typed, shlex.join(words[len(launch.arguments) :])]).strip()
     if trace is not None:
         trace(">", command)
     with _closed(child), _Output(child.child_fd, trace) as output, _stopped(child):
@@ -136,17 +138,22 @@ class _Output:
         if self._trace is not None:
             *lines, self._line = (self._line[-_KEPT_BYTES:] + piece).split(b"\n")
             for line in lines:
-                self._trace("<", line.decode("utf-8", "replace").rstrip("\r"))
+                self._trace("<", _plain(line).rstrip("\r"))
 
     @property
     def text(self) -> str:
         """The end of what was printed so far."""
-        return self._bytes.decode("utf-8", "replace")
+        return _plain(self._bytes)
 
     def last_lines(self) -> list[str]:
         """Return the last lines once a server has ended, which does not mean that all of them have been read."""
         self._thread.join(LOOK_SECONDS * 4)
         return [line.strip() for line in re.split(r"[\r\n]+", self.text) if line.strip()][-_LAST_LINES:]
+
+
+def _plain(said: bytes) -> str:
+    """Decode what a program prints to a terminal, without colours and other control sequences (ECMA-48, 5.4)."""
+    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", said.decode("utf-8", "replace"))
 
 
 def _expected_port(profile: ServerProfile, launch: Launch, words: Sequence[str]) -> int | None:

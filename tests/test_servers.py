@@ -292,3 +292,20 @@ def test_a_server_that_aborts_leaves_no_core_file(tmp_path: Path, monkeypatch: p
     ):
         pytest.fail("it listens")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_last_words_come_without_colours_and_the_command_line_as_a_person_types_it() -> None:
+    code = "import sys; print('\\033[1;31merror:\\033[0m no \\033[38;5;9mprobe\\033[K', flush=True); sys.exit(3)"
+    profile = server(code, ready="never")
+    assert profile.launch is not None
+    lines: list[tuple[str, str]] = []
+    typed = replace(profile, launch=replace(profile.launch, typed="fake --serve"))
+    with (
+        pytest.raises(ServerMissing) as caught,
+        launched(typed, "--probe 'a b'", trace=lambda way, line: lines.append((way, line))),
+    ):
+        pass
+    assert caught.value.message == (
+        "Fake ended with status 3. It said: error: no probe. Try its command line by itself: fake --serve --probe 'a b'"
+    )
+    assert lines == [(">", "fake --serve --probe 'a b'"), ("<", "error: no probe")]
