@@ -321,11 +321,14 @@ class GdbTarget:
         self._closed = True
         gdb.events.stop.disconnect(self._on_stop)
         self._session.is_current &= not self._ran  # else the registers are still a loader's
+        connected = gdb.selected_inferior().pid != 0
         try:
             with contextlib.suppress(ConnectionLost):
                 self._drop_breakpoint()
             self._wire.close()
             self.remarks += self._session.restore()
+            if connected and gdb.selected_inferior().pid == 0:
+                raise connection_lost("at the end")
             if self._runs_on:
                 self.take("continue &")
         except (GdbflashError, gdb.error) as error:

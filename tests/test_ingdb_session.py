@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from gdbflash.board import rspsession
-from tests.boards import GDBS
+from tests.boards import GDBS, LOADER
 from tests.cbuild import build
 from tests.debuggee import FLASH, Debugging, connected, debugging, running_program
 from tests.gdbterminal import Terminal
@@ -191,6 +194,38 @@ def test_impatience_does_not_keep_the_session(gdb: Path, image: Path, tmp_path: 
         session.gdb.run("echo")  # a key that was pressed late ends here
         assert_same(before, everything(session))
         assert run_on(session) == undisturbed
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_a_write_costs_at_most_twice_the_packets_of_the_command_line(gdb: Path, image: Path, tmp_path: Path) -> None:
+    """The same write to the same board in the middle of the same program, from inside GDB and from outside."""
+    counts: list[dict[str, int]] = []
+    for inside in (True, False):
+        state = tmp_path / f"state-{inside}"
+        with running_program() as board, connected(board, gdb, state) as terminal:
+            terminal.run("tbreak work")
+            terminal.run("continue")
+            if inside:
+                board.server.packets.clear()
+                shown = terminal.run(f"gdbflash write {image}@{FLASH:#x} --before none --after restore")
+            else:
+                terminal.run("disconnect")
+                board.server.packets.clear()
+                reach = [f"--connect={board.endpoint}", f"--gdb={gdb}", "--server=board", f"--loader={LOADER}"]
+                reach += ["--before=none", "--after=restore"]
+                shown = subprocess.run(
+                    [sys.executable, "-m", "gdbflash", "write", f"{image}@{FLASH:#x}", *reach],
+                    env={**os.environ, "GDBFLASH_STATE": str(state)},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    check=False,
+                ).stdout
+            assert "102400 bytes written and verified, 2 sectors erased" in shown
+            counts.append(dict(board.server.packets))
+    within, without = counts
+    assert within["vCont;c"] == without["vCont;c"] > 5
+    assert sum(within.values()) <= 2 * sum(without.values()), counts
 
 
 @pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
