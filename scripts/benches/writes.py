@@ -77,39 +77,43 @@ def measure_plain(figures: Figures, name: str) -> None:
             figures.add("with one changed sector / the write", one.whole / written.whole, "x")
 
 
+def measure_erased(figures: Figures, running: Rig, target: MiTarget, data: bytes) -> None:
+    """Compare a write into an erased chip with what link and chip take."""
+    written = write(running, target, data)
+    link = sending(running, target, written)
+    overlapped = target.capabilities.writes_while_running
+    if overlapped:
+        figures.add("erased before / max(link, chip)", written.whole / max(link, written.running), "x", 1.2)
+    limit = None if overlapped else 1.1
+    figures.add("erased before / (link + chip)", written.whole / (link + written.running), "x", limit)
+    figures.add("  in all", written.whole, " s")
+    busy = len(data) / PAGE * PAGE_SECONDS * running.scale
+    figures.add("  emulation's share of it", (written.running - busy) / written.whole, "", 0.2)
+
+
+def measure_again(figures: Figures, running: Rig, target: MiTarget, *, full: bool) -> None:
+    """Compare writing what is there already, all of it or all but a sector, with writing it over something else."""
+    generator = random.Random(8)
+    chip = running.chip.memory  # type: ignore[union-attr]
+    size = 16 * MIB if full else MIB
+    chip[:] = generator.randbytes(16 * MIB)
+    data = generator.randbytes(size)
+    old = write(running, target, data).whole
+    figures.add(f"writing {size // MIB} MiB over other content", old, " s")
+    figures.add("the same image again / that", write(running, target, data).whole / old, "x", 0.05)
+    changed = bytearray(chip)
+    changed[9 * MIB + 5] ^= 1
+    one = write(running, target, bytes(changed)).whole
+    how = "that" if full else "16 times that"
+    figures.add(f"one changed sector in 16 MiB / {how}", one / (old * 16 * MIB / size), "x", 0.08)
+
+
 def measure_realistic(figures: Figures, name: str, scale: float, *, full: bool) -> None:
     """Measure writes at the speed of a real link and chip."""
-    size = 4 * MIB if full else MIB
-    figures.section(f"{name}: writing {size // MIB} MiB, realistic, time x {scale:g}")
-    generator = random.Random(7)
-    data = generator.randbytes(size)
+    figures.section(f"{name}: writing 4 MiB, realistic, time x {scale:g}")
     with rig(name, realistic=True, scale=scale) as running, running.target() as target:
-        first = write(running, target, data)
-        link = sending(running, target, first)
-        overlapped = target.capabilities.writes_while_running
-        if overlapped:
-            figures.add("erased before / max(link, chip)", first.whole / max(link, first.running), "x", 1.2)
-        figures.add(
-            "erased before / (link + chip)", first.whole / (link + first.running), "x", None if overlapped else 1.1
-        )
-        busy = size / PAGE * PAGE_SECONDS * scale
-        figures.add("emulation's share of it", (first.running - busy) / first.whole, "", 0.2)
-        old = write(running, target, generator.randbytes(size)).whole
-        figures.add("  over old content", old, " s")
-        data = bytes(running.chip.memory[:size]) if running.chip else data
-        figures.add("the same image again / that", write(running, target, data).whole / old, "x", 0.05)
-        all_of_it = generator.randbytes(16 * MIB)
-        if full:
-            running.chip.memory[:] = generator.randbytes(16 * MIB)  # type: ignore[union-attr]
-            old = write(running, target, all_of_it).whole
-        else:
-            running.chip.memory[:] = all_of_it  # type: ignore[union-attr]
-            old *= 16
-        changed = bytearray(all_of_it)
-        changed[9 * MIB + 5] ^= 1
-        how = "writing it over old content" if full else "16 times the 1 MiB"
-        one = write(running, target, bytes(changed)).whole
-        figures.add(f"one changed sector in 16 MiB / {how}", one / old, "x", 0.08)
+        measure_erased(figures, running, target, random.Random(7).randbytes(4 * MIB))
+        measure_again(figures, running, target, full=full)
 
 
 def measure(figures: Figures, name: str, scale: float, *, full: bool) -> None:
