@@ -37,7 +37,7 @@ def main() -> int:
             if part == "calls":
                 calls.measure(figures, server)
             elif part == "transfers":
-                transfers.measure(figures, server, full=options.full)
+                transfers.measure(figures, server, options.time_scale, full=options.full)
             elif part == "writes":
                 writes.measure(figures, server, options.time_scale, full=options.full)
         if part == "sizes":

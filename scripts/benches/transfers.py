@@ -90,13 +90,13 @@ def measure_read(
         if "Read" not in loader.functions:
             where = Range(running.flash, size)
             ours, plain = medians(
-                1 if size > 4 * MIB else 3,
+                1 if size > 4 * MIB else 2,
                 lambda: flasher.read(loader, where, lambda _: None),
                 lambda: dump(target, where.address, size),
             )
             figures.add(f"reading {amount} of mapped memory / dump", ours / plain, "x", limit)
             return
-        times = 1 if size > PIECE else 5
+        times = 1 if size > MIB else 2
         with watched(running, loaded, "Read") as reads:
             ours, plain = medians(
                 times,
@@ -118,7 +118,7 @@ def measure_verify(figures: Figures, running: Rig, target: MiTarget, loader: Ext
         flasher.read(loader, Range(running.flash, 256), lambda _: None)
         inspection = Inspection(loaded, Phases(lambda event: isinstance(event, Finished)))
         by_digest, back = medians(
-            1 if len(data) > MIB else 3,
+            1 if len(data) > MIB else 2,
             lambda: flasher.verify(jobs),
             lambda: inspection.verify(jobs[0].content, (), VerifyMode.READBACK),
         )
@@ -126,7 +126,7 @@ def measure_verify(figures: Figures, running: Rig, target: MiTarget, loader: Ext
     figures.at_least(f"reading back {how} / verifying by digest", back / by_digest, "x", 5)
 
 
-def measure(figures: Figures, name: str, *, full: bool) -> None:
+def measure(figures: Figures, name: str, scale: float, *, full: bool) -> None:
     """Measure transfers on one server: unslowed, and where it can be at the speed of a real link."""
     figures.section(f"{name}: transfers")
     with rig(name) as running, running.target() as target:
@@ -138,10 +138,10 @@ def measure(figures: Figures, name: str, *, full: bool) -> None:
             measure_read(figures, running, target, load_loader(running.loader_without_read), 4 * MIB, 1.3)
     if name == "QEMU":
         return
-    figures.section(f"{name}: transfers, realistic link")
+    figures.section(f"{name}: transfers, realistic, time x {scale:g}")
     size = 16 * MIB if full else MIB
     data = random.Random(4).randbytes(size)
-    with rig(name, realistic=True) as running, running.target() as target:
+    with rig(name, realistic=True, scale=scale) as running, running.target() as target:
         if running.chip is not None:
             running.chip.memory[:size] = data
         without_read = load_loader(running.loader_without_read or running.loader)
