@@ -54,7 +54,8 @@ def test_flashing_through_openocd_gives_the_session_back(gdb: Path, transport: s
         assert "Breakpoint 2, work (" in terminal.run("continue")
         terminal.run("watch local")
         before = everything(session)
-        shown = terminal.run(f"gdbflash write {image}@{FLASH + 0x20001:#x}")
+        loader = build("misbehaving", "IN_WRITE=turn_all_over")
+        shown = terminal.run(f"gdbflash write {image}@{FLASH + 0x20001:#x} -l {loader}")
         assert "100000 bytes written and verified, 2 sectors erased" in shown
         assert "The session is as it was" in shown
         for old, new in zip(before, everything(session), strict=True):

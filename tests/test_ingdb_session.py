@@ -85,9 +85,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> int:
 
 @pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
 def test_a_write_gives_everything_back(gdb: Path, image: Path, tmp_path: Path, undisturbed: int) -> None:
-    with debugging(gdb, tmp_path / "state") as session:
+    with debugging(gdb, tmp_path / "state", build("misbehaving", "IN_WRITE=turn_all_over")) as session:
         before = everything(session)
-        assert len(set(session.core().values())) > 12
+        core, system = session.core(), session.system()
+        assert len(set(core.values())) > 12
         shown = session.gdb.run(f"gdbflash write {image}@{FLASH + 5:#x}")
         assert "102400 bytes written and verified, 2 sectors erased" in shown
         assert "The session is as it was; what Init did to clocks, pins and the flash controller stays." in shown
@@ -96,6 +97,13 @@ def test_a_write_gives_everything_back(gdb: Path, image: Path, tmp_path: Path, u
         assert_same(before, everything(session))
         assert bytes(session.board.chip.memory[5 : 5 + 100 * KIB]) == image.read_bytes()
         assert run_on(session) == undisturbed
+        # The counter-proof: this is what the loader does.
+        session.gdb.run(f"gdbflash write {image}@{FLASH + 5:#x} --full --after halt")
+        changed = {name for name, value in session.core().items() if value != core[name]}
+        assert changed >= {"r0", "pc", "psp", "basepri", "primask", "control", "fpscr", "s0", "s17", "s31"}
+        changed = {name for name, value in session.system().items() if value != system[name]}
+        expected = {f"{address:#x}" for address in (0xE000E010, 0xE000E014, 0xE000E100, 0xE000E400, 0xE000ED04)}
+        assert changed >= expected | {"MPU region 0"}
 
 
 @pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)

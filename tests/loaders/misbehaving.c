@@ -13,6 +13,7 @@
  *   undefined          executes an undefined instruction: UNDEFINSTR
  *   unaligned          loads two words from an odd address at once: UNALIGNED
  *   overflow           calls itself until the stack is out of RAM
+ *   turn_all_over      changes registers of core, FPU and System Control Space that a program may need as they were
  *
  * Afterwards the function does its work, but for:
  *   INIT_RETURNS=n, WRITE_RETURNS=n, READ_RETURNS=n, ERASE_RETURNS=n   does its work, then returns n
@@ -133,6 +134,31 @@ UNUSED static void unaligned(void)
     static uint32_t words[3];
 
     __asm volatile("ldm %0, {r2, r3}" : : "r"((uint32_t)words + 1u) : "r2", "r3", "memory");
+}
+
+UNUSED static void turn_all_over(void)
+{
+    __asm volatile("mov r0, %0\n\t"
+                   ".inst.w 0xEE000A10\n\t" /* vmov s0, r0 */
+                   ".inst.w 0xEE080A90\n\t" /* vmov s17, r0 */
+                   ".inst.w 0xEE0F0A90\n\t" /* vmov s31, r0 */
+                   ".inst.w 0xEEE10A10\n\t" /* vmsr fpscr, r0 */
+                   "msr psp, r0\n\t"
+                   "msr basepri, r0"
+                   :
+                   : "r"(0x03000010u)
+                   : "r0");
+    REGISTER(0xE000E014u) = 0x1234u;          /* SYST_RVR */
+    REGISTER(0xE000E010u) = 5u;               /* SYST_CSR: on, without interrupts */
+    REGISTER(0xE000E100u) = 1u << 3;          /* NVIC_ISER0 */
+    REGISTER(0xE000E404u) = 0x10203040u;      /* NVIC_IPR1 */
+    REGISTER(0xE000ED08u) = 0x24000000u;      /* VTOR */
+    REGISTER(0xE000ED0Cu) = 0x05FA0500u;      /* AIRCR: PRIGROUP */
+    REGISTER(0xE000ED20u) = 0x10200000u;      /* SHPR3 */
+    REGISTER(0xE000ED98u) = 0u;               /* MPU_RNR, RBAR, RASR: region 0 off */
+    REGISTER(0xE000ED9Cu) = 0x20000000u;
+    REGISTER(0xE000EDA0u) = 0u;
+    REGISTER(0xE000ED98u) = 9u;
 }
 
 UNUSED static void overflow(void)
