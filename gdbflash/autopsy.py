@@ -227,8 +227,9 @@ def _waiting_in_words(seen: Evidence) -> str:
         return f"it was in {place_in_words(seen, low)}"
     if high - low <= LOOP:
         return f"it is stuck in a loop at {place_in_words(seen, low)}"
-    functions = dict.fromkeys(place_in_words(seen, pc).split(" ")[0].rpartition("+")[0] for pc in sorted(samples))
-    return f"it is still working in {', '.join(each for each in functions if each)}"
+    names = (seen.loader.symbol_at(pc) for pc in sorted(samples))
+    functions = dict.fromkeys(name.rpartition("+0x")[0] or name for name in names if name)
+    return f"it is still working in {', '.join(functions)}"
 
 
 def _breakpoint_number(seen: Evidence) -> int | None:

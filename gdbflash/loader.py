@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import findings as lint
+from .demangle import demangled
 from .elf import ElfFile, ElfSection, ElfSegment, ElfSymbol, is_elf
 from .errors import LoaderFileError
 from .files import read_file
@@ -118,14 +119,18 @@ class ExternalLoader:
         return tuple(segment.zeros for segment in self.load_segments if segment.zeros.size)
 
     def symbol_at(self, address: int) -> str:
-        """Name a place in the loader as HAL_Delay+0x12, by the nearest symbol below; empty outside the loader."""
+        """Name a place in the loader as HAL_Delay+0x12, by the nearest symbol below, names of C++ as in its source.
+
+        Empty outside the loader.
+        """
         inside = [each for each in self.load_segments if address in Range(each.address, each.memory_size)]
         index = bisect_right(self.symbols, address, key=attrgetter("address")) - 1
         if not inside or index < 0 or self.symbols[index].address < inside[0].address:
             return ""
         # Symbols are ordered by address and size: of several at one address the largest is taken.
         nearest = self.symbols[index]
-        return f"{nearest.name}+0x{address - nearest.address:x}" if address > nearest.address else nearest.name
+        name = demangled(nearest.name)
+        return f"{name}+0x{address - nearest.address:x}" if address > nearest.address else name
 
 
 def load_loader(path: str | os.PathLike[str]) -> ExternalLoader:

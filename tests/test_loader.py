@@ -292,6 +292,10 @@ class TestSymbols:
     def test_functions_without_a_type_name_places_too(self) -> None:
         assert parsed(kind=stldr.NOTYPE).symbol_at(0x2400000A) == "Init+0x2"
 
+    def test_names_of_cpp_are_those_of_the_source(self) -> None:
+        symbol = Sym("_ZN5Flash4waitEi", 0x24000201, 0x20, stldr.FUNC, stldr.LOCAL, section=".text")
+        assert parsed(more_symbols=(symbol,)).symbol_at(0x24000204) == "Flash::wait(int)+0x4"
+
 
 def test_describe_is_the_object_of_info_json() -> None:
     said = describe(parsed(info=stldr.storage_info(kind=3, sectors=((16, 4096), (1, 8192)), size=73728)))
