@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gdbflash.call import Call, Returned
-from gdbflash.events import Finished
 from gdbflash.flasher import Flasher
 from gdbflash.image import Block
 from gdbflash.inspection import Inspection
@@ -45,6 +44,12 @@ def dump(target: MiTarget, address: int, size: int) -> None:
     target._client.console(f"dump binary memory bench.bin {address:#x} {address + size:#x}", timeout=SLOW)
 
 
+def dump_ram(target: MiTarget, running: Rig, size: int) -> None:
+    """Read as many bytes from RAM, piece by piece."""
+    for piece in slices(Range(0, size), PIECE):
+        dump(target, running.free_ram, piece.size)
+
+
 def run_options(running: Rig) -> RunOptions:
     """Give the options of all measurements."""
     return RunOptions(after=After.HALT, calls=CallOptions(ram=running.ram))
@@ -56,15 +61,15 @@ def watched(running: Rig, loaded: LoadedLoader, *functions: str) -> Iterator[lis
     notes: list[tuple[float, int]] = []
     perform = loaded.call
 
-    def call(call_: Call, data: bytes = b"", place: int | None = None) -> Returned:
+    def note(call: Call, data: bytes = b"", place: int | None = None) -> Returned:
         before = running.watch.seconds if running.watch else 0.0
-        returned = perform(call_, data, place)
+        returned = perform(call, data, place)
         ran = running.watch.seconds - before if running.watch else returned.seconds
-        if call_.function in functions:
-            notes.append((ran, call_.arguments[1]))
+        if call.function in functions:
+            notes.append((ran, call.arguments[1]))
         return returned
 
-    loaded.call = call  # type: ignore[method-assign]
+    loaded.call = note  # type: ignore[method-assign]
     yield notes
     loaded.call = perform  # type: ignore[method-assign]
 
@@ -101,7 +106,7 @@ def measure_read(
             ours, plain = medians(
                 times,
                 lambda: flasher.read(loader, Range(running.flash, size), lambda _: None),
-                lambda: [dump(target, running.free_ram, piece.size) for piece in slices(Range(0, size), PIECE)],
+                lambda: dump_ram(target, running, size),
             )
         own = sum(seconds for seconds, _ in reads) / times
         figures.add(f"reading {amount} through Read / (dump of RAM + its run time)", ours / (plain + own), "x", 1.2)
@@ -116,7 +121,7 @@ def measure_verify(figures: Figures, running: Rig, target: MiTarget, loader: Ext
     with Flasher(target, run_options(running), lambda _: None) as flasher:
         loaded = flasher.open(loader)
         flasher.read(loader, Range(running.flash, 256), lambda _: None)
-        inspection = Inspection(loaded, Phases(lambda event: isinstance(event, Finished)))
+        inspection = Inspection(loaded, Phases(lambda _: None))
         by_digest, back = medians(
             1 if len(data) > MIB else 2,
             lambda: flasher.verify(jobs),
