@@ -170,9 +170,13 @@ class LoadedLoader:
             )
         return left
 
-    def call(self, call: Call, data: bytes = b"", place: int | None = None) -> Returned:
-        """Perform one call as it stands, its time-out scaled, with data in the buffer, or at another place."""
-        self._fill(data, place)
+    def call(self, call: Call, data: bytes = b"", place: int | None = None, *, there: bool = False) -> Returned:
+        """Perform one call as it stands, its time-out scaled, with data in the buffer, or at another place.
+
+        there: it lies there already, if nothing has come between.
+        """
+        if not there:
+            self._fill(data, place)
         if self._overwritten():
             operation = self._operation
             self._load_again()
@@ -228,7 +232,7 @@ class LoadedLoader:
         buffer = self.layout.buffers[0].address if place is None else place
         pages = -(-len(data) // max(1, self.loader.storage.page_size))
         call = Call("Write", need(self.loader, "Write"), (address, len(data), buffer), 5 + 0.01 * pages)
-        returned = self.call(call, b"" if there else data, buffer)
+        returned = self.call(call, data, buffer, there=there)
         expect_success(call, returned)
         return returned
 

@@ -76,9 +76,11 @@ def opened(transport: str, gdb: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
             bench.loads.append(Range(address, len(data)))
             load(self, address, data, directory)
 
-        def noted_call(self: LoadedLoader, call_: Call, data: bytes = b"", place: int | None = None) -> Returned:
+        def noted_call(
+            self: LoadedLoader, call_: Call, data: bytes = b"", place: int | None = None, *, there: bool = False
+        ) -> Returned:
             before = len(bench.loads)
-            returned = call(self, call_, data, place)
+            returned = call(self, call_, data, place, there=there)
             if call_.function == "Write":
                 where = Range(call_.arguments[2], call_.arguments[1])
                 bench.writes.append((where, tuple(bench.loads[before:])))
@@ -142,6 +144,30 @@ def test_after_a_failure_nothing_more_is_sent_beside(
     assert bench.write() == ["sent-again"]
     assert len(tried) == 1
     assert not bench.target.capabilities.writes_while_running
+
+
+def test_what_was_sent_is_sent_again_where_others_used_the_ram(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[bool] = []
+
+    def overwritten(self: LoadedLoader) -> bool:
+        """As another client's algorithm does it, once, after the chunk sent beside the second Write was checked."""
+        checks.append(len(bench.writes) == 2 and not any(checks) and bool(bench.loads) and checked_last[0])
+        if checks[-1]:
+            where = bench.loads[0]
+            self.target.write_memory(where.address, bytes(where.size))
+        return checks[-1]
+
+    checked_last = [False]
+    arrived = programming.Programming._arrived
+
+    def noted(self: programming.Programming, buffer: Range, data: bytes) -> bool:
+        checked_last[0] = arrived(self, buffer, data)
+        return checked_last[0]
+
+    monkeypatch.setattr(LoadedLoader, "_overwritten", overwritten)
+    monkeypatch.setattr(programming.Programming, "_arrived", noted)
+    assert bench.write() == ["reloaded"]
+    assert sum(checks) == 1
 
 
 def test_what_was_meant_for_a_run_that_failed_is_not_sent_beside_a_later_one(

@@ -61,9 +61,9 @@ def watched(running: Rig, loaded: LoadedLoader, *functions: str) -> Iterator[lis
     notes: list[tuple[float, int]] = []
     perform = loaded.call
 
-    def note(call: Call, data: bytes = b"", place: int | None = None) -> Returned:
+    def note(call: Call, data: bytes = b"", place: int | None = None, *, there: bool = False) -> Returned:
         before = running.watch.seconds if running.watch else 0.0
-        returned = perform(call, data, place)
+        returned = perform(call, data, place, there=there)
         ran = running.watch.seconds - before if running.watch else returned.seconds
         if call.function in functions:
             notes.append((ran, call.arguments[1]))
