@@ -82,6 +82,7 @@ class UserSession:
         self._settings = [(name, gdb.parameter(name), wanted) for name, wanted in _SETTINGS if _exists(name)]
         self._hook = _hook_on_stop()
         self._regions = _regions()
+        self._sigint = _handling_of_sigint()
         self._breakpoints = [(each, _enable_count(each)) for each in gdb.breakpoints() if each.enabled]
         self._unwinder: LoaderUnwinder | None = None
         self.pc = 0
@@ -100,6 +101,7 @@ class UserSession:
             run(f"set {name} {wanted}")
         if self._hook:
             _define_hook("")
+        _handle_sigint("stop print nopass")  # by it a core halts whose time is up
         if self._regions:
             run(f"disable mem {self._regions}")  # they may forbid what loaders need
         _select_running_thread()
@@ -128,6 +130,7 @@ class UserSession:
         lost: list[str] = []
         if self._hook:
             _define_hook(self._hook)
+        _handle_sigint(self._sigint)
         if self._regions:
             run(f"enable mem {self._regions}")
         for name, value, _ in self._settings:
@@ -269,6 +272,18 @@ def _hook_on_stop() -> str:
     except gdb.error:
         return ""
     return "\n".join(text.splitlines()[1:]).rstrip() + "\n"
+
+
+def _handling_of_sigint() -> str:
+    """Read what GDB does at a SIGINT, as `handle` takes it: the columns Stop, Print and Pass."""
+    told = run("info signals SIGINT").splitlines()[-1].split()[1:4]
+    words = ("stop", "print", "pass")
+    return " ".join(word if yes == "Yes" else f"no{word}" for word, yes in zip(words, told, strict=True))
+
+
+def _handle_sigint(how: str) -> None:
+    with unasked():
+        run(f"handle SIGINT {how}")
 
 
 def _regions() -> str:

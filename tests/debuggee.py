@@ -73,7 +73,7 @@ class Debugging:
         """Ask GDB for the user's settings."""
         names = ("confirm", "pagination", "height", "breakpoint always-inserted", "mem inaccessible-by-default")
         more = ("suppress-cli-notifications", "arm force-mode", "scheduler-locking", "logging")
-        shown = "".join(self.gdb.run(f"show {name}") for name in (*names, *more))
+        shown = "".join(self.gdb.run(f"show {name}") for name in (*names, *more)) + self.gdb.run("info signals SIGINT")
         return shown + self.gdb.run("info mem") + self.gdb.run("show user hook-stop") + self.gdb.run("info display")
 
     def points(self) -> str:
@@ -141,6 +141,7 @@ def debugging(gdb: Path, state: Path, loader: Path = LOADER) -> Iterator[Debuggi
             "display/x sum",
             "set var $stops = 0",
             "set height 40",
+            "with confirm off -- handle SIGINT nostop noprint pass",
         ):
             terminal.run(line)
         terminal.send("define hook-stop")
