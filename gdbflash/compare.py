@@ -5,12 +5,18 @@ What belongs here: pure judgement of bytes. Memory is fed slice by slice, so tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .errors import JsonValue, Mismatch
 
-_SAMPLE = 4096
-"""Bytes of the first difference that are looked at for a pattern."""
+_SAMPLE = 16 * 1024
+"""Bytes from the first difference on that are looked at for a pattern: four of the largest blocks that may repeat."""
 _FEW = 16
-"""Fewer different bytes than this show no pattern."""
+"""Fewer different bytes than this show no pattern, and as many right ones in a row end what is wrong."""
+_PLACED = 64
+"""Wrong bytes that are looked for elsewhere in what was expected; shorter ones may be there by chance."""
+Find = Callable[[bytes], "int | None"]
+"""Finds the address where bytes are expected."""
 
 
 class Comparison:
@@ -30,17 +36,20 @@ class Comparison:
         different = [index for index, pair in enumerate(zip(expected, actual, strict=True)) if pair[0] != pair[1]]
         if self.first is None:
             self.first = address + different[0]
-            start = different[0]
-            self._expected += expected[start : start + _SAMPLE]
-            self._actual += actual[start : start + _SAMPLE]
+        start = self.first + len(self._actual) - address
+        if 0 <= start < len(actual):  # the sample goes on here
+            room = _SAMPLE - len(self._actual)
+            self._expected += expected[start : start + room]
+            self._actual += actual[start : start + room]
         self.last = address + different[-1]
         self.count += len(different)
 
-    def check(self, what: str, advice: str, *, patterns: bool = True) -> None:
-        """Raise Mismatch when anything differed; without patterns where nothing was meant to be in particular."""
+    def check(self, what: str, advice: str, *, find: Find | None = None) -> None:
+        """Raise Mismatch when anything differed; without find nothing was meant to be there in particular."""
         if self.first is None:
             return
-        pattern, meaning = name_pattern(bytes(self._expected), bytes(self._actual)) if patterns else ("", "")
+        expected, actual = wrong_part(bytes(self._expected), bytes(self._actual))
+        pattern, meaning = name_pattern(expected, actual, find) if find is not None else ("", "")
         data: dict[str, JsonValue] = {
             "first": self.first,
             "last": self.last,
@@ -58,7 +67,17 @@ class Comparison:
         )
 
 
-def name_pattern(expected: bytes, actual: bytes) -> tuple[str, str]:
+def wrong_part(expected: bytes, actual: bytes) -> tuple[bytes, bytes]:
+    """Cut a sample, which begins with a difference, where right bytes follow."""
+    right = 0
+    for index, (want, got) in enumerate(zip(expected, actual, strict=True)):
+        right = right + 1 if want == got else 0
+        if right == _FEW:
+            return expected[: index + 1 - _FEW], actual[: index + 1 - _FEW]
+    return expected, actual
+
+
+def name_pattern(expected: bytes, actual: bytes, find: Find = lambda _: None) -> tuple[str, str]:
     """Name what wrong bytes look like and what that usually means; two empty strings for no known pattern."""
     if len(actual) < _FEW:
         return "", ""
@@ -76,4 +95,7 @@ def name_pattern(expected: bytes, actual: bytes) -> tuple[str, str]:
     for shift in range(1, 9):
         if actual[shift:] == expected[:-shift] or actual[:-shift] == expected[shift:]:
             return f"shifted by {shift} bytes", "The number of dummy cycles does not fit the chip's mode."
+    place = find(actual[:_PLACED]) if len(actual) >= _PLACED else None
+    if place is not None:
+        return f"the data of 0x{place:08X}", "Address lines or the 3- or 4-byte address mode are wrong."
     return "", ""

@@ -168,14 +168,15 @@ class Inspection:
         comparison = Comparison()
         for where, data in self.read(Operation.VERIFY, "verify", places):
             comparison.feed(where.address, content.read(where), data)
-        comparison.check("Verification failed", "Erase and write again; if it stays, suspect the chip or its wiring.")
+        advice = "Erase and write again; if it stays, suspect the chip or its wiring."
+        comparison.check("Verification failed", advice, find=content.find)
 
     def _read_blank(self, places: Sequence[Range]) -> None:
         erased = bytes([self._opened.loader.storage.erased_value])
         comparison = Comparison()
         for where, data in self.read(Operation.BLANK_CHECK, "verify", places):
             comparison.feed(where.address, erased * where.size, data)
-        comparison.check("Not blank", "Erase it; if it stays, check the chip's write protection.", patterns=False)
+        comparison.check("Not blank", "Erase it; if it stays, check the chip's write protection.")
 
     def _verify_by_loader(self, content: Content, places: Sequence[Range]) -> None:
         with self._phases.phase("verify", _size(places)) as advance:

@@ -31,6 +31,10 @@ class EraseMode(enum.Enum):
     NONE = "none"
 
 
+_FIND_SLICE = 1 << 20
+"""Bytes that are searched at a time: a large image stays in its file."""
+
+
 @dataclass(frozen=True)
 class Content:
     """Bytes by address: sorted pieces that do not overlap, shared and not copied."""
@@ -71,6 +75,16 @@ class Content:
             address += len(part)
             index += 1
         return bytes(found[0]) if len(found) == 1 else b"".join(bytes(each) for each in found)
+
+    def find(self, data: bytes) -> int | None:
+        """Give the lowest address where data stands in one of the pieces; None where it does not."""
+        for start, piece in self.pieces:
+            for offset in range(0, len(piece), _FIND_SLICE):
+                size = min(_FIND_SLICE + len(data) - 1, len(piece) - offset)
+                found = self.read(Range(start + offset, size)).find(data)
+                if found >= 0:
+                    return start + offset + found
+        return None
 
     def within(self, places: Iterable[Range]) -> Content:
         """Give only the bytes that lie in the places, which are sorted and do not overlap."""

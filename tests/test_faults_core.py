@@ -165,14 +165,14 @@ def test_somebody_else_meddles_in_mid_call(bench: FaultBench, what: str, functio
 
 @pytest.mark.parametrize("job", ["write", "write, read back", "write, loader's Verify"])
 def test_a_bit_that_flips_in_the_buffer_is_found(bench: FaultBench, job: str) -> None:
-    outcome = bench.strike(JOBS[job], f"flip:r2+{OFFSET + 9}:3:LOADER:Write")
+    outcome = bench.strike(JOBS[job], f"flip:r2+{OFFSET + 9}:3:LOADER:Write@1")
     assert (outcome.code, outcome.result["error"]["kind"]) == (1, "mismatch")
     if job != "write, loader's Verify":
         assert (outcome.result["error"]["first"], outcome.result["error"]["count"]) == (FLASH + OFFSET + 9, 1)
 
 
 def test_a_bit_that_flips_under_kept_bytes_is_found(bench: FaultBench) -> None:
-    outcome = bench.strike(JOBS["write"], "flip:r2+3:0:LOADER:Write")
+    outcome = bench.strike(JOBS["write"], "flip:r2+3:0:LOADER:Write@1")
     assert (outcome.code, outcome.result["error"]["kind"]) == (1, "mismatch")
     assert outcome.result["error"]["first"] == FLASH + 3
 
