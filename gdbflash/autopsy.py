@@ -347,8 +347,10 @@ def _strings(values: Sequence[str]) -> list[JsonValue]:
     return list(values)
 
 
-def explain(seen: Evidence) -> CallStopped | CallTimeout:
-    """Make the error of a call that did not return."""
+def explain(seen: Evidence) -> CallStopped | CallTimeout | ConnectionLost:
+    """Make the error of a call that did not return; ConnectionLost where the connection went during the look at it."""
+    if seen.lost is not None:
+        return ConnectionLost(f"{headline(seen)}, and could not be looked at: {seen.lost.message}", **as_data(seen))
     cause = likely_cause(seen)
     kind = CallTimeout if stopped_by(seen) in (StoppedBy.TIMEOUT, StoppedBy.INTERRUPT) else CallStopped
     return kind(f"{headline(seen)}: {cause.text}. {cause.advice}", **as_data(seen))

@@ -60,6 +60,8 @@ class Evidence:
     late_result: int | None = None
     """r0 of a call that returned while samples were taken."""
     remarks: tuple[str, ...] = ()
+    lost: ConnectionLost | None = None
+    """Why nothing more could be looked at."""
 
     @property
     def exception(self) -> int:
@@ -100,7 +102,7 @@ class _Looks:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.remarks: list[str] = []
-        self.lost = False
+        self.lost: ConnectionLost | None = None
 
     def take(self, what: str, look: Callable[[], _T], otherwise: _T) -> _T:
         if self.lost:
@@ -108,7 +110,7 @@ class _Looks:
         try:
             return look()
         except GdbflashError as error:
-            self.lost = isinstance(error, ConnectionLost)
+            self.lost = error if isinstance(error, ConnectionLost) else None
             self.remarks.append(f"{what} could not be looked at: {error.message}")
             return otherwise
 
@@ -142,7 +144,7 @@ def gather(target: Target, call: Call, unreturned: Unreturned, layout: Layout, l
         seen = replace(seen, stack_used=stack_used(stack), canary_lives=stack.startswith(PAINT))
     if unreturned.stop.reason is StopReason.TIMEOUT and not _is_over(seen):
         seen = looks.take("Where the core goes on", lambda: _with_samples(target, seen), seen)
-    return replace(seen, remarks=tuple(looks.remarks))
+    return replace(seen, remarks=tuple(looks.remarks), lost=looks.lost)
 
 
 def _is_over(seen: Evidence) -> bool:

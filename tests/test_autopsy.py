@@ -423,8 +423,12 @@ def test_a_connection_lost_during_the_autopsy_does_not_hide_what_happened(lost_a
     core = halted()
     core.loses = {lost_at}
     error = autopsy.explain(examine(core))
-    assert isinstance(error, CallTimeout)
-    assert error.message.startswith("Write(0x90000000, 0x100, 0x24003978) did not return within 5 s and was halted: ")
+    assert isinstance(error, ConnectionLost)
+    assert error.message == (
+        "Write(0x90000000, 0x100, 0x24003978) did not return within 5 s and was halted, and could not be looked at: "
+        "The server is gone."
+    )
+    assert error.data["stopped_by"] == "timeout"
     assert error.report[-1].endswith("could not be looked at: The server is gone.")
     assert len([line for line in error.report if "could not be looked at" in line]) == 1, "no look after that"
 
