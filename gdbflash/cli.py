@@ -287,18 +287,18 @@ def checksum(settings: Settings, address: int, size: str, reach: Reach) -> Data:
 @click.pass_obj
 def call(settings: Settings, function: str, arguments: tuple[str, ...], init: bool, reach: Reach) -> Data:
     """Call one loader function raw and print r0, r1, time and stack use. An ARG `buffer` is the RAM buffer."""
-    from .call import Call
+    from .session import raw_call
 
     loaders = reach.loaders()
     loader = only(loaders)
-    address = need(loader, function)
+    need(loader, function)
     if len(arguments) > 4:
         raise InputError("A call takes at most four arguments, r0 to r3.")
     numbers = [None if each == "buffer" else parse_number(each) for each in arguments]
     with flashing(settings, reach, loaders) as flasher:
         buffer = flasher.open(loader).layout.buffers[0].address
         values = tuple(buffer if each is None else each for each in numbers)
-        one = Call(function, address, values, loader.storage.extent / 65536 + 400)
+        one = raw_call(loader, function, values)
         returned, stack = flasher.call(loader, one, init=init and function not in ("Init", "DeInit"))
     settings.console.say(
         f"{one} returned r0 = 0x{returned.r0:08X} ({returned.r0}), r1 = 0x{returned.r1:08X} "

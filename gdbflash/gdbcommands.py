@@ -15,7 +15,6 @@ from dataclasses import replace
 import gdb
 
 from . import __version__, gdbload
-from .call import Call
 from .errors import GdbflashError, InputError, Interrupted
 from .events import Event, Started, bytes_in_words
 from .faults import exception_name
@@ -33,6 +32,7 @@ from .planned import planned
 from .profiles import PROFILES
 from .ranges import Range
 from .runlog import RunLog
+from .session import raw_call
 from .spec import load_images, only, place
 
 _AFTERWARDS = {
@@ -224,13 +224,13 @@ class Commands:
     def call(self, words: argparse.Namespace) -> None:
         """Call one loader function raw."""
         loader = only(self.parameters.loaders(words))
-        address = need(loader, words.function)
+        need(loader, words.function)
         if len(words.arguments) > 4:
             raise InputError("A call takes at most four arguments, r0 to r3.")
         with self.flashing(self.parameters.run_options(words, (loader,))) as flasher:
             buffer = flasher.open(loader).layout.buffers[0].address
             values = tuple(buffer if each is None else each for each in words.arguments)
-            one = Call(words.function, address, values, loader.storage.extent / 65536 + 400)
+            one = raw_call(loader, words.function, values)
             init = words.init and words.function not in ("Init", "DeInit")
             returned, stack = flasher.call(loader, one, init=init)
         say(

@@ -230,8 +230,8 @@ class LoadedLoader:
             self.target.write_memory(address, data)
             return None
         buffer = self.layout.buffers[0].address if place is None else place
-        pages = -(-len(data) // max(1, self.loader.storage.page_size))
-        call = Call("Write", need(self.loader, "Write"), (address, len(data), buffer), 5 + 0.01 * pages)
+        seconds = writing_time(len(data), self.loader.storage.page_size)
+        call = Call("Write", need(self.loader, "Write"), (address, len(data), buffer), seconds)
         returned = self.call(call, data, buffer, there=there)
         expect_success(call, returned)
         return returned
@@ -316,9 +316,36 @@ class LoadedLoader:
                 )
 
 
+def writing_time(size: int, page_size: int) -> float:
+    """Give the base time-out in seconds of a call that programs size bytes."""
+    return 5 + 0.01 * -(-size // max(1, page_size))
+
+
 def reading_time(size: int) -> float:
     """Give the base time-out in seconds of a call that reads size bytes."""
     return 5 + size / 65536
+
+
+def raw_call(loader: ExternalLoader, function: str, arguments: tuple[int, ...]) -> Call:
+    """Make a call as somebody typed it, with the base time-out of its function; raises PlanError where it is lacking.
+
+    A function that is no part of the ABI, or arguments that name no sectors, get as long as MassErase.
+    """
+    storage = loader.storage
+    first, second, third, _ = (*arguments, 0, 0, 0, 0)[:4]
+    longest = max(400.0, 5.0 * sum(group.count for group in storage.sectors))
+    if function == "SectorErase" and storage.contains(first, 1) and first <= second < storage.end and storage.sectors:
+        seconds = 5.0 * len(storage.sectors_in(first, second - first + 1))
+    else:
+        seconds = {
+            "Init": INIT_SECONDS,
+            "DeInit": INIT_SECONDS,
+            "Write": writing_time(second, storage.page_size),
+            "Read": reading_time(second),
+            "CheckSum": reading_time(second),
+            "Verify": reading_time(third * WORD),
+        }.get(function, longest)
+    return Call(function, need(loader, function), arguments, seconds)
 
 
 def load(

@@ -193,6 +193,14 @@ def test_logs_find_room_and_random_numbers_are_ready(board: Board) -> None:
     assert (board.word(0x48021804), len(set(numbers))) == (1, 4)
 
 
+@pytest.mark.parametrize(
+    "address", [0x5C003FB0, 0x5C004000, 0x5C015000, 0x52009000, 0x48023000, 0x58027000, 0x52006000]
+)
+def test_trace_delay_and_ecc_units_take_their_settings(board: Board, address: int) -> None:
+    board.put(address, 0xE)
+    assert board.word(address) == 0xE
+
+
 def test_option_bytes_are_those_of_a_new_part(board: Board) -> None:
     assert board.word(0x5200201C) >> 8 & 0xFF == 0xAA
     assert board.words(0x52002038, 4) == [0xFF, 0xFF, 0x1FF00800, 0x1FF00800]

@@ -249,7 +249,7 @@ def test_blocks_that_nobody_models_keep_what_is_written_until_reset(board: Board
 
 
 @pytest.mark.parametrize(
-    "address", [0x4000E000, 0x48000000, 0x52009000, 0x58010000, 0x58028000, 0x5C000000, 0xE0003000, 0xD0000000]
+    "address", [0x4000E000, 0x48000000, 0x5200A000, 0x58010000, 0x58028000, 0x5C006000, 0xE0003000, 0xD0000000]
 )
 def test_addresses_between_the_buses_are_bus_errors(board: Board, address: int) -> None:
     with pytest.raises(BusError):

@@ -26,6 +26,8 @@ READS = [
     (0x6B, {"dummy": 8, "lines": (1, 1, 4)}),
     (0xBB, {"mode": 0xFF, "lines": (1, 2, 2)}),
     (0xEB, {"mode": 0xFF, "dummy": 4, "lines": (1, 4, 4)}),
+    (0xE7, {"mode": 0xFF, "dummy": 2, "lines": (1, 4, 4)}),
+    (0xE3, {"mode": 0xFF, "lines": (1, 4, 4)}),
 ]
 
 

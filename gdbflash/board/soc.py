@@ -38,13 +38,14 @@ _DEVICE_RANGES = (
     (0x40000000, 0xE000),  # APB1
     (0x40010000, 0x8000),  # APB2
     (0x40020000, 0xA0000),  # AHB1 with the USB controllers
-    (0x48020000, 0x3000),  # AHB2
+    (0x48020000, 0x4000),  # AHB2 with RAMECC2
     (0x50000000, 0x4000),  # APB3
     (0x51000000, 0x100000),  # AXI interconnect (GPV)
-    (0x52000000, 0x9000),  # AHB3: MDMA, DMA2D, flash interface, JPEG, FMC, QUADSPI, SDMMC1
+    (0x52000000, 0xA000),  # AHB3: MDMA, DMA2D, flash interface, JPEG, FMC, QUADSPI, SDMMC1, RAMECC1
     (0x58000000, 0x7000),  # APB4
     (0x58020000, 0x8000),  # AHB4: GPIO, RCC, PWR, CRC, BDMA, ADC3, HSEM, RAMECC
-    (0x5C001000, 0x1000),  # DBGMCU
+    (0x5C000000, 0x6000),  # debug APB: DBGMCU, SWO, its funnel, CTI (60.5)
+    (0x5C013000, 0x3000),  # trace funnel, ETF, TPIU
     (0xE0000000, 0x3000),  # ITM, DWT, FPB
     (0xE000E000, 0x1000),  # SCS
     (0xE0040000, 0x4000),  # ETM, CTI

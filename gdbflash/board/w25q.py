@@ -228,6 +228,8 @@ class W25Q(NorPins):
             0xBB: replace(array, mode=True, header_lines=2, data_lines=2),
             0xC7: simple(core.erase_chip),
             0xD8: self._at_address(core.erase_block64),
+            0xE3: replace(quad_io, dummy=0),  # octal word and word read of the W25Q128FV (8.2.16, 8.2.15)
+            0xE7: replace(quad_io, dummy=2),
             0xEB: quad_io,
         }
 
