@@ -34,6 +34,8 @@ OLD = random.Random(21).randbytes(2 * BLOCK)
 IMAGE = random.Random(22).randbytes(3000)
 OFFSET = 0x105
 """Where the image goes: a place with bytes to keep on both sides."""
+CAMPAIGN = 3600
+"""Seconds that one test may take which strikes everywhere with --full."""
 NEVER = Occasion(1 << 30)
 
 

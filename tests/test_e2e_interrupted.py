@@ -17,7 +17,7 @@ import pytest
 from gdbflash.board.badlink import LinkFault, PacketFault
 from gdbflash.board.occasion import Occasion
 from tests.boards import LOADER, RunningBoard, running_board
-from tests.faultbench import children_of
+from tests.faultbench import CAMPAIGN, children_of
 
 KIB = 1024
 FLASH = 0x90000000
@@ -177,6 +177,7 @@ def see_it_whole(board: RunningBoard, folder: Path, files: dict[str, bytes]) -> 
     assert list((folder / "state").iterdir()) == []
 
 
+@pytest.mark.timeout(CAMPAIGN)
 @pytest.mark.parametrize("part", range(4))
 def test_kept_bytes_survive_a_kill_at_any_packet(
     board: RunningBoard,

@@ -18,6 +18,7 @@ from gdbflash.board.stlinktcp import LinkFailure, StlinkServer
 from gdbflash.cli import main
 from tests.boards import GDBS, LOADER
 from tests.cbuild import build
+from tests.faultbench import CAMPAIGN
 from tests.openocd import TRANSPORTS, Openocd, running_openocd
 
 KIB = 1024
@@ -226,6 +227,7 @@ def places_to_fail(total: int, config: pytest.Config) -> list[int]:
     return list(range(total)) if config.getoption("--full") else [total * part // 7 for part in range(1, 7)]
 
 
+@pytest.mark.timeout(CAMPAIGN)
 @pytest.mark.parametrize("kind", ["write", "read"])
 @pytest.mark.parametrize("failure", [LinkFailure.TARGET, LinkFailure.USB])
 def test_a_probe_that_fails_never_passes_for_success(
@@ -257,6 +259,7 @@ def test_a_probe_that_fails_never_passes_for_success(
     assert failed >= 4
 
 
+@pytest.mark.timeout(CAMPAIGN)
 @pytest.mark.parametrize("kind", ["write", "read"])
 def test_one_command_that_fails_never_passes_for_success(
     bench: Bench, tmp_path: Path, pytestconfig: pytest.Config, kind: str

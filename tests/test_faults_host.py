@@ -17,7 +17,7 @@ from gdbflash.board.soc import UID
 from gdbflash.boardcommand import _function_of
 from gdbflash.recovery import Identity, path_for
 from tests.boards import LOADER
-from tests.faultbench import FLASH, JOBS, NEVER, OLD, FaultBench, Job, children_of, fault_bench
+from tests.faultbench import CAMPAIGN, FLASH, JOBS, NEVER, OLD, FaultBench, Job, children_of, fault_bench
 
 Event = dict[str, Any]
 
@@ -77,6 +77,7 @@ def moments(bench: FaultBench, job: Job) -> list[int]:
     return list(range(kinds.index(("finish", "connect")), kinds.index(("finish", "close"))))
 
 
+@pytest.mark.timeout(CAMPAIGN)
 @pytest.mark.parametrize("part", range(2))
 @pytest.mark.parametrize("job", ["write", "read"])
 @pytest.mark.parametrize("action", ACTIONS)

@@ -9,7 +9,7 @@ import pytest
 
 from gdbflash.board.badlink import LinkFault, PacketFault
 from gdbflash.board.inject import Injection
-from tests.faultbench import JOBS, NEVER, FaultBench, fault_bench
+from tests.faultbench import CAMPAIGN, JOBS, NEVER, FaultBench, fault_bench
 
 EVERY = {LinkFault.DROP: 7, LinkFault.ERROR: 11, LinkFault.CORRUPT: 7, LinkFault.LATE: 5}
 """Of a short job every so many-th packet is struck; with --full each."""
@@ -44,6 +44,7 @@ def check(bench: FaultBench, job: str, fault: LinkFault, number: int) -> int:
     return outcome.code
 
 
+@pytest.mark.timeout(CAMPAIGN)
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("job", ["write", "read"])
 @pytest.mark.parametrize("fault", list(ERRORS), ids=lambda fault: fault.value)
@@ -57,6 +58,7 @@ def test_one_packet_of_a_job(
         assert set(codes) == {3}, "a connection that is lost is never a success"
 
 
+@pytest.mark.timeout(CAMPAIGN)
 def test_the_link_is_cut_at_every_packet_of_one_call(bench: FaultBench) -> None:
     job = JOBS["checksum call"]
     kinds: list[str] = []
@@ -75,6 +77,7 @@ def test_the_link_is_cut_at_every_packet_of_one_call(bench: FaultBench) -> None:
         assert check(bench, "checksum call", LinkFault.DROP, number) == 3
 
 
+@pytest.mark.timeout(CAMPAIGN)
 def test_an_answer_that_is_late_is_waited_for(bench: FaultBench, pytestconfig: pytest.Config) -> None:
     step = 1 if pytestconfig.getoption("--full") else 30
     for number in range(2, bench.packets(JOBS["read"], LinkFault.STALL) + 1, step):
