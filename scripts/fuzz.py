@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -239,6 +240,8 @@ def main() -> int:
         for path in crashes:
             say(f"  {path}\n{said[-3000:]}")
     say(f"{'all':8} {total:12,} {crashed:8}")
+    if not crashed:
+        shutil.rmtree(folder)
     return 1 if crashed else 0
 
 
