@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .call import SUCCESS, Returned
 from .digest import Piece, RoutineCall, Run, digest, digests, split_checksum, split_digests
-from .errors import CallFailed
+from .errors import CallFailed, TargetError
 from .pace import Pace
 from .plan import Content, transfer_steps
 from .ranges import Range
@@ -84,10 +84,22 @@ class Survey:
             run = Run(start, size, step, self._buffer)
             timeout = reading_time(size)
             made = self._routine.checksum([run], crc32, byte_sum, read=self._read, timeout=timeout)
-            crc32, byte_sum = split_checksum(self._perform(made, size))
+            crc32, byte_sum = split_checksum(self._confirmed(made, self._perform(made, size)))
             start += size
             advance(size)
         return crc32, byte_sum
+
+    def _confirmed(self, made: RoutineCall, results: bytes) -> bytes:
+        """Read results once more that nothing else proves: no image is compared with them."""
+        where = made.results
+        if self._opened.target.read_memory(where.address, where.size) != results:
+            raise TargetError(
+                f"The results of {made.call.function} at {where} were read twice and came differently. Check the "
+                "probe's cable and lower its speed.",
+                address=where.address,
+                size=where.size,
+            )
+        return results
 
     def _lead(self, piece: Range) -> int:
         return 0 if self._read else piece.address % 4

@@ -17,7 +17,7 @@ PARTS = 3
 """Each campaign is cut into so many tests, which run beside one another."""
 ERRORS = {
     LinkFault.DROP: {"connection-lost", "server-missing"},
-    LinkFault.CORRUPT: {"prepare", "call-failed", "call-not-made", "mismatch", "memory-access"},
+    LinkFault.CORRUPT: {"prepare", "call-failed", "call-not-made", "mismatch", "memory-access", "target"},
     LinkFault.ERROR: {
         *("prepare", "server-missing", "memory-access", "command-refused", "call-not-made", "call-failed"),
         *("call-stopped", "call-timeout", "connection-lost", "mismatch"),
@@ -75,6 +75,15 @@ def test_the_link_is_cut_at_every_packet_of_one_call(bench: FaultBench) -> None:
     assert 7 <= call - init <= 12
     for number in range(init + 1, len(kinds) + 1):
         assert check(bench, "checksum call", LinkFault.DROP, number) == 3
+
+
+@pytest.mark.timeout(CAMPAIGN)
+def test_a_checksum_that_comes_wrong_is_none(bench: FaultBench, pytestconfig: pytest.Config) -> None:
+    """Its results are a few bytes that nothing else proves."""
+    reads = bench.packets(JOBS["checksum"], LinkFault.CORRUPT)
+    first = 1 if pytestconfig.getoption("--full") else reads - 5
+    codes = [check(bench, "checksum", LinkFault.CORRUPT, number) for number in range(first, reads + 1)]
+    assert 1 in codes
 
 
 @pytest.mark.timeout(CAMPAIGN)
