@@ -24,6 +24,8 @@ from .target import Capabilities, Instruction, Stop, StopReason
 
 RESET_TIMEOUT = 20.0
 """Seconds for a monitor command; a reset through a slow probe with its scripts takes a few."""
+START_WAIT = 0.05
+"""Seconds for OpenOCD to let the core run; one that has halted again by then is not waited for longer."""
 HALT_TIMEOUT = 5.0
 """Seconds for a running core to halt after the interrupt; OpenOCD polls every 0.1 s."""
 
@@ -226,6 +228,10 @@ class MiTarget:
         """Write bytes while the core runs; after a failure never again."""
         try:
             if self._tcl is not None:
+                # GDB's continue may not have reached OpenOCD yet: the core would stand still while it loads.
+                end = time.monotonic() + START_WAIT
+                while not self._tcl.is_running() and time.monotonic() < end:
+                    time.sleep(0.001)
                 self._tcl.load(address, data, self._client.directory)
         except CommandRefused:  # the file is not OpenOCD's to read, or the memory not to write
             self._loads = False

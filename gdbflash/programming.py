@@ -20,7 +20,7 @@ from .survey import Survey
 
 FIRST_CALL = 16 * 1024
 """Bytes that the first call programs: not much more than a second even for an EEPROM of 64-byte pages."""
-LAST_CALLS = 128 * 1024
+LAST_CALLS = 64 * 1024
 """Bytes at the end that are not divided further, where chunks are sent beside one another's programming."""
 LEAST_CALL = 4096
 """However slow the chip, no call programs less: 16 pages of the usual size."""

@@ -147,6 +147,10 @@ class TclTarget:
         except CommandRefused as error:
             raise _inaccessible(way, address, size, str(error.data["reply"])) from error
 
+    def is_running(self) -> bool:
+        """Tell whether OpenOCD has let the core run and not seen it halt; raises CommandRefused, ConnectionLost."""
+        return self._port.run(f"{{{self.name}}} curstate") == "running"
+
     def load(self, address: int, data: bytes, directory: Path) -> None:
         """Write bytes by a file in directory, which OpenOCD reads by itself, also while the core runs.
 

@@ -48,6 +48,8 @@ class Bench:
     """What was sent beside a run."""
     writes: list[tuple[Range, tuple[Range, ...]]] = field(default_factory=list)
     """The buffer of each Write, and what was sent while it ran."""
+    running: list[bool] = field(default_factory=list)
+    """Whether OpenOCD had let the core run when something was sent."""
 
     def write(self) -> list[str]:
         """Program DATA; returns the codes of notes."""
@@ -73,6 +75,7 @@ def opened(transport: str, gdb: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
         load, call = TclTarget.load, LoadedLoader.call
 
         def noted_load(self: TclTarget, address: int, data: bytes, directory: Path) -> None:
+            bench.running.append(self.is_running())
             bench.loads.append(Range(address, len(data)))
             load(self, address, data, directory)
 
@@ -110,6 +113,7 @@ def test_chunks_are_sent_beside_the_run_into_the_other_half(any_bench: Bench) ->
     # The first two calls are made before there is anything to send beside them, and beside the last nothing is left.
     assert [len(beside) for _, beside in any_bench.writes] == [0, *[1] * 6, 0]
     assert sum(each.size for each in any_bench.loads) == len(DATA) - 2 * CHUNK
+    assert all(any_bench.running)
     for (where, beside), (following, _) in zip(any_bench.writes, any_bench.writes[1:], strict=False):
         for sent in beside:
             assert sent == following

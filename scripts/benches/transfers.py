@@ -78,9 +78,9 @@ def measure_ram(figures: Figures, running: Rig, target: MiTarget) -> None:
     """Compare writing and reading RAM with restore and dump."""
     data = random.Random(1).randbytes(PIECE)
     place = running.free_ram
-    ours, plain = medians(5, lambda: target.write_memory(place, data), lambda: restore(target, place, data))
+    ours, plain = medians(11, lambda: target.write_memory(place, data), lambda: restore(target, place, data))
     figures.add("RAM download of 256 KiB / restore", ours / plain, "x", 1.2)
-    ours, plain = medians(5, lambda: target.read_memory(place, PIECE), lambda: dump(target, place, PIECE))
+    ours, plain = medians(11, lambda: target.read_memory(place, PIECE), lambda: dump(target, place, PIECE))
     figures.add("RAM upload of 256 KiB / dump", ours / plain, "x", 1.2)
 
 
