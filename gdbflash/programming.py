@@ -96,7 +96,8 @@ class Programming:
             if sent and following is not None:
                 self._opened.target.write_while_running(other.address, content.read(following))
             self._opened.write(where.address, data, place=here.address, there=there)
-            cut.pace.learn(where.size, time.monotonic() - begun)
+            # The time is that of the larger one: sent, or programmed.
+            cut.pace.learn(max(where.size, following.size if following else 0), time.monotonic() - begun)
             advance(where.size)
             where, here, other = following, other, here
 
