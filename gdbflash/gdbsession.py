@@ -46,15 +46,27 @@ def trace_commands(trace: Trace | None) -> None:
 def run(command: str) -> str:
     """Run a GDB command and return what it printed; raises gdb.error."""
     if _Spoken.trace is None:
-        return str(gdb.execute(command, to_string=True))
+        return _plain(str(gdb.execute(command, to_string=True)))
     _Spoken.trace(">", command)
     try:
-        said = str(gdb.execute(command, to_string=True))
+        said = _plain(str(gdb.execute(command, to_string=True)))
     except gdb.error as error:
         _Spoken.trace("<", f"error: {error}")
         raise
     _Spoken.trace("<", said)
     return said
+
+
+def _plain(said: str) -> str:
+    """Undo what GDB 18 makes of most output under a front end that speaks MI: a C string a line."""
+    if not said.startswith(('~"', '@"', '&"')):
+        return said
+    return re.sub(
+        r'^[~@&]"(.*)"\n',
+        lambda line: line[1].encode("latin-1", "backslashreplace").decode("unicode_escape"),
+        said,
+        flags=re.MULTILINE,
+    )
 
 
 def shown(text: str) -> str:

@@ -20,7 +20,7 @@ from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessE
 from .gdbcore import CoreRegisters
 from .gdbmemory import GdbWire, connection_lost, lost_told
 from .gdbrun import Bounds, hold_interrupts, interrupted, interrupts_heard, release_interrupts
-from .gdbsession import UserSession
+from .gdbsession import UserSession, run
 from .memoryproof import ProvenMemory
 from .profiles import UNKNOWN_COMMAND, ServerProfile
 from .target import Capabilities, Instruction, Stop, StopReason
@@ -306,7 +306,7 @@ class GdbTarget:
         try:
             asks = step.startswith("monitor ")
             with lost_told(), interrupts_heard() if asks and self._interruptible else contextlib.nullcontext():
-                said = str(gdb.execute(step, to_string=quiet))
+                said = run(step) if quiet else str(gdb.execute(step))
         except gdb.error as error:
             raise CommandRefused(f"GDB refused {step}: {error}", command=step, reply=str(error)) from error
         if asks and UNKNOWN_COMMAND.match(said):

@@ -34,6 +34,12 @@ def test_a_front_end_flashes_and_goes_on_debugging(gdb: Path, tmp_path: Path, mo
             assert stopped is not None
             before = {name: board.machine.read_register(name) for name in ("pc", "sp", "r0", "r1", "xpsr", "control")}
             client.console(f"gdbflash loader {LOADER}")
+            client.console("""python gdb.execute("define hook-stop\\nset $stops = $stops + 1\\nend")""")
+            for line in ("set $stops = 0", "set pagination on", "break done", "enable count 3 2", "delete mem"):
+                client.console(line)
+            client.console("mem 0x24000000 0x24080000 ro")
+            asked = ("info breakpoints", "info mem", "show user hook-stop", "show pagination", "output $stops")
+            users = [client.console(line).console for line in asked]
             # GDB answers with ^running as soon as the core runs first, and goes on.
             shown = client.console(f"gdbflash write {image}@{FLASH:#x}", timeout=60).console
             shown += client.console("echo end", timeout=60).console
@@ -43,6 +49,9 @@ def test_a_front_end_flashes_and_goes_on_debugging(gdb: Path, tmp_path: Path, mo
             assert "\r" not in shown, "progress is not drawn where nobody looks"
             assert bytes(board.chip.memory[:50000]) == image.read_bytes()
             assert {name: board.machine.read_register(name) for name in before} == before
+            assert [client.console(line).console for line in asked] == users
+            assert "disable after next 3 hits" in users[0]
+            assert "$stops + 1" in users[2]
             with pytest.raises(CommandRefused, match=r"cannot-exist\.hex does not exist"):
                 client.console("gdbflash write cannot-exist.hex")
             client.forget_events()
