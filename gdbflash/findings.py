@@ -109,8 +109,8 @@ def check_functions(functions: Mapping[str, int], is_ram: bool, entry: int) -> I
         yield Finding("no-mass-erase", "info", "There is no MassErase: the chip can only be erased by its sectors.")
     if "Read" not in functions:
         yield Finding("no-read", "info", "There is no Read: the mapped window is read after Init.")
-    if "Verify" not in functions and "CheckSum" not in functions:
-        yield Finding("no-verify", "info", "There is no Verify and no CheckSum: what was written is read back.")
+    if "Verify" not in functions:
+        yield Finding("no-verify", "info", "There is no Verify: --verify loader cannot be used.")
     if entry & ~1 != functions["Init"]:
         yield Finding(
             "entry",

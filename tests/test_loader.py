@@ -317,7 +317,7 @@ def test_describe_is_the_object_of_info_json() -> None:
             {
                 "code": "no-verify",
                 "severity": "info",
-                "message": "There is no Verify and no CheckSum: what was written is read back.",
+                "message": "There is no Verify: --verify loader cannot be used.",
             }
         ],
     }

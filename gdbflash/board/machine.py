@@ -105,6 +105,7 @@ class Machine:
         self.quadspi.on_request = mdma.pump
         self.soc.attach_quadspi(self.quadspi, mdma)
         self._timers = [self._timer(*entry) for entry in TIMERS]
+        self._armed: set[Timer] = set()
         self.soc.on_clock_change = self._clock_changed
         self.processor.on_idle = self.quadspi.tick
         self.processor.before_run = self._before_run
@@ -137,7 +138,11 @@ class Machine:
         def interrupt(level: bool) -> None:
             self.processor.set_interrupt(irq, level)
 
-        timer = Timer(base, self.clock, hertz, interrupt, self.processor.timer_changed, wide=wide)
+        def armed() -> None:
+            self._armed.add(timer)
+            self.processor.timer_changed()
+
+        timer = Timer(base, self.clock, hertz, interrupt, armed, wide=wide)
         self.soc.gate(timer, bus, bit)
         return timer
 
@@ -150,12 +155,13 @@ class Machine:
         self._window.update()
         if self.quadspi.next_event() is not None:
             self.quadspi.tick()
-        for timer in self._timers:
-            if timer.interrupts:
-                timer.settle()
+        for timer in tuple(self._armed):
+            timer.settle()
+            if not timer.interrupts:
+                self._armed.discard(timer)
 
     def _next_event(self) -> float | None:
-        due = [timer.next_update() for timer in self._timers if timer.interrupts]
+        due = [timer.next_update() for timer in self._armed]
         poll = self.quadspi.next_event()
         return min(due if poll is None else [*due, poll], default=None)
 
