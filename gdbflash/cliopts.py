@@ -19,6 +19,7 @@ from .errors import GdbflashError, InputError
 from .events import Detailed, Event, Noted
 from .loader import ExternalLoader, load_loader
 from .options import After, Before, CallOptions, RunOptions
+from .plan import check_apart
 from .ranges import Range
 from .spec import parse_address, parse_factor, parse_number, parse_range
 
@@ -182,10 +183,12 @@ class Reach:
     ignore_init_result: bool
 
     def loaders(self) -> tuple[ExternalLoader, ...]:
-        """Read the loader files; raises InputError when none was named, LoaderFileError."""
+        """Read the loader files; raises InputError when none was named or two are for one memory, LoaderFileError."""
         if not self.loader_files:
             raise InputError("No loader was given. Name the .stldr of your board's memory with -l FILE.")
-        return tuple(load_loader(path) for path in self.loader_files)
+        loaders = tuple(load_loader(path) for path in self.loader_files)
+        check_apart(loaders)
+        return loaders
 
     def run_options(self, loaders: tuple[ExternalLoader, ...]) -> RunOptions:
         """Fill in the defaults that depend on one another and on the kind of storage."""

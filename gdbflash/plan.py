@@ -120,6 +120,18 @@ class StorageJob:
     """Sectors were not asked for, and erasing all of the storage would lose nothing that is to be kept."""
 
 
+def check_apart(loaders: Sequence[ExternalLoader]) -> None:
+    """Raise PlanError where storages overlap: which loader is meant cannot be told then."""
+    ordered = sorted(loaders, key=lambda loader: loader.storage.address)
+    for low, high in itertools.pairwise(ordered):
+        if low.storage.end > high.storage.address:
+            raise PlanError(
+                f"The storages of {low.path} and {high.path} overlap at 0x{high.storage.address:08X}. "
+                "Give one loader per memory.",
+                address=high.storage.address,
+            )
+
+
 def plan_write(
     loaders: Sequence[ExternalLoader], blocks: Sequence[Block], *, erase: EraseMode | None = None, keep: bool = True
 ) -> tuple[StorageJob, ...]:
@@ -131,14 +143,8 @@ def plan_write(
     """
     if not blocks:
         raise PlanError("There is nothing to write: the image is empty.")
+    check_apart(loaders)
     ordered = sorted(loaders, key=lambda loader: loader.storage.address)
-    for low, high in itertools.pairwise(ordered):
-        if low.storage.end > high.storage.address:
-            raise PlanError(
-                f"The storages of {low.path} and {high.path} overlap at 0x{high.storage.address:08X}. "
-                "Give one loader per memory.",
-                address=high.storage.address,
-            )
     mine: dict[int, list[Block]] = {}
     for block in blocks:
         mine.setdefault(_holder(ordered, Range(block.address, len(block.data))), []).append(block)

@@ -211,6 +211,7 @@ def test_a_raw_call_shows_its_registers(board: RunningBoard, capsys: pytest.Capt
         (["write", "{image}@0x90000000", "--gdb", "/nowhere/gdb"], 3, "/nowhere/gdb (from --gdb)"),
         (["write", "{image}@0x90000000", "--erase", "chip"], 2, "A chip erase would lose"),
         (["write", "{image}@0x90000000", "--connect", "| touch x"], 2, "is not a place of a GDB server"),
+        (["read", "0x90000000", "1K", "-o", "x", "-l", "{noread}"], 2, "overlap at 0x90000000"),
         (["read", "0x90000000", "0", "-o", "x"], 2, "nothing to work on"),
         (["read", "0x90000000", "all", "-o", "/nowhere/x"], 1, "/nowhere/x could not be written"),
         (["blank-check", "0x90000000", "17M"], 2, "runs 1048576 bytes past the end"),
