@@ -66,7 +66,7 @@ class Inspection:
                 came.update(self._digests_of(held))
                 held.clear()
             yield where, data
-        pieces = [*came, *self._survey.pieces(where for where, _ in held)]
+        pieces = [*came, *self._survey.short_pieces(where for where, _ in held)]
         if not pieces:
             return
         with ThreadPoolExecutor(1) as beside, self._phases.phase("verify", _size(places)) as advance:
@@ -88,7 +88,7 @@ class Inspection:
     def _digests_of(self, slices: Sequence[tuple[Range, bytes]]) -> dict[Range, bytes]:
         """Compute the digests of what was read, by piece."""
         content = Content(tuple((where.address, memoryview(data)) for where, data in slices))
-        pieces = self._survey.pieces(where for where, _ in slices)
+        pieces = self._survey.short_pieces(where for where, _ in slices)
         return dict(zip(pieces, self._survey.expected(pieces, content), strict=True))
 
     @property

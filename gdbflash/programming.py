@@ -14,7 +14,7 @@ from .events import Noted
 from .pace import Cut, Pace
 from .phases import Phases
 from .plan import Content
-from .ranges import Range, slices
+from .ranges import Range
 from .session import LoadedLoader, Operation
 from .survey import Survey
 
@@ -26,8 +26,6 @@ LEAST_CALL = 4096
 """However slow the chip, no call programs less: 16 pages of the usual size."""
 LEAST_GAIN = 0.1
 """Share of a call's time that must be won by sending beside it."""
-PIECE = 4096
-"""Bytes of one digest of a buffer: the host digests many short pieces faster than few long ones."""
 
 
 def pays(filling: float, running: float, whole: float) -> bool:
@@ -108,9 +106,9 @@ class Programming:
 
     def _arrived(self, buffer: Range, data: bytes) -> bool:
         """Tell by digests that the target computes whether a buffer holds data."""
-        pieces = tuple(slices(Range(buffer.address, len(data)), PIECE))
         content = Content(((buffer.address, memoryview(data)),))
         survey = Survey(self._opened, in_place=True)
+        pieces = survey.short_pieces(content.ranges)
         return all(
             digest == expected
             for group in survey.found(pieces, lambda _: None)

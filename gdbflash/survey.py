@@ -13,11 +13,13 @@ from .digest import Piece, RoutineCall, Run, digest, digests, split_checksum, sp
 from .errors import CallFailed, TargetError
 from .pace import Pace
 from .plan import Content, transfer_steps
-from .ranges import Range
+from .ranges import Range, slices
 from .session import LoadedLoader, reading_time
 
 PIECE = 64 * 1024
 """Bytes of one digest at most: what is read back for one byte that differs."""
+SHORT_PIECE = 8192
+"""Bytes of one digest where nothing but speed counts: the host digests many short pieces faster than few long ones."""
 FIRST_CALL = 256 * 1024
 """Bytes that the first call digests; what it takes says how many the next ones may."""
 MOST_CALL = 2 << 20
@@ -48,6 +50,12 @@ class Survey:
     def pieces(self, places: Iterable[Range]) -> tuple[Range, ...]:
         """Cut places into what has one digest each."""
         return transfer_steps(places, self.largest_piece, self._opened.loader.storage.page_size)
+
+    def short_pieces(self, places: Iterable[Range]) -> tuple[Range, ...]:
+        """Cut places into what is digested soonest; where Read must fetch each piece, that is as `pieces`."""
+        if self._read:
+            return self.pieces(places)
+        return tuple(piece for where in places for piece in slices(where, SHORT_PIECE))
 
     def found(self, pieces: Sequence[Range], advance: Callable[[int], None]) -> Iterator[list[tuple[Range, bytes]]]:
         """Ask for the digests of pieces; yields those of one call at a time. advance is told of each call's bytes."""
