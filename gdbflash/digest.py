@@ -41,16 +41,20 @@ from dataclasses import dataclass
 
 from .call import Call
 from .ranges import Range
-from .routine_code import CHECKSUM, DIGEST_CODE, DIGESTS
+from .routine_code import CHECKED_CALL, CHECKSUM, DIGEST_CODE, DIGESTS
 
 RESULT_SIZE = 12
 """Bytes of a digest: a, b, c."""
 _RUN = struct.Struct("<4I")
 _STATE = struct.Struct("<2I")
+_CHECK = struct.Struct("<5I")
+_HELD = struct.Struct("<I")
 _KEY = struct.Struct("<4I")
 _ALL = 0xFFFFFFFF
 _DOWN, _UP = 19, 13
 """ror(x, 19): the highest bit, which multiplication moves nowhere, comes to bit 12 and reaches the upper 20."""
+SHORT_PIECE = 8192
+"""Bytes of one digest where nothing but speed counts: the host digests many short pieces faster than few long ones."""
 _BATCH = 4 << 20
 """Bytes that the host digests at once; more costs memory and gains no time."""
 
@@ -175,6 +179,21 @@ class RoutineCall:
     """What r1 is after a call that did everything."""
 
 
+@dataclass(frozen=True)
+class CheckedCall:
+    """A call of a loader's function that the routine makes only where memory holds what it should."""
+
+    inputs: tuple[int, bytes]
+    call: Call
+    """Returns what the function does, 0 where it was not called."""
+    outcome: Range
+
+    @staticmethod
+    def held(raw: bytes) -> bool:
+        """Tell by what lies at `outcome` after a call that returned 0 whether the function was called."""
+        return raw != bytes(_HELD.size)
+
+
 class Routine:
     """The digest routine in a stretch of the target's RAM: code and key, behind them the tables of the call at hand."""
 
@@ -223,6 +242,24 @@ class Routine:
         """Make the call that goes on with CRC-32 and byte sum over runs."""
         # It stands at one state all the time: r1 is where that lies.
         return self._call("checksum", CHECKSUM, runs, _STATE.pack(crc32, byte_sum), 0, read, timeout)
+
+    def checked(self, call: Call, place: int, data: bytes) -> CheckedCall:
+        """Make a call with up to three arguments that is made only if place, a multiple of 4, holds data."""
+        check = self._tables.address
+        runs = check + _CHECK.size
+        expected = runs + 2 * _RUN.size
+        most = (self._tables.end - expected) // (2 * RESULT_SIZE)
+        step = max(SHORT_PIECE, (-(-len(data) // most) + 3) // 4 * 4)
+        pieces = [Piece(data[start : start + step]) for start in range(0, len(data), step)]
+        wanted = b"".join(digests(pieces, self.key))
+        table = (
+            _CHECK.pack(call.address | 1, runs, expected + len(wanted), expected, 0)
+            + _RUN.pack(place, len(data), step, 0)
+            + bytes(_RUN.size)
+            + wanted
+        )
+        made = Call(call.function, self.area.address + CHECKED_CALL, call.arguments, call.timeout)
+        return CheckedCall((check, table), made, Range(runs - _HELD.size, _HELD.size))
 
     def _call(
         self, name: str, offset: int, runs: Sequence[Run], state: bytes, growth: int, read: int, timeout: float

@@ -2,7 +2,7 @@
 
 What belongs here: the program phase. Where the target's memory can be written while it runs, and link and flash are
 about as fast, the next chunk is sent into one half of the buffer while Write programs the other. A half is never
-touched while Write may read it, and what was sent beside a run counts only after its digests were compared.
+touched while Write may read it, and of what was sent beside a run the target compares digests before it calls Write.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from .phases import Phases
 from .plan import Content
 from .ranges import Range
 from .session import LoadedLoader, Operation
-from .survey import Survey
 
 FIRST_CALL = 16 * 1024
 """Bytes that the first call programs: not much more than a second even for an EEPROM of 64-byte pages."""
@@ -32,10 +31,9 @@ def pays(filling: float, running: float, whole: float) -> bool:
     """Tell whether sending the next chunk while this one is programmed would be quicker.
 
     Of a call of `whole` seconds, filling went by before it ran, and running while it ran; the rest is what a call
-    costs, and a check of what was sent is one call more.
+    costs anyway. The target checks what was sent in the same call, which takes it next to no time.
     """
-    check = whole - filling - running
-    return min(filling, running) - check > LEAST_GAIN * whole
+    return min(filling, running) > LEAST_GAIN * whole
 
 
 class Programming:
@@ -81,36 +79,30 @@ class Programming:
         where, sent, left = cut.take(), False, content.size - done
         while where is not None:
             begun = time.monotonic()
-            data = content.read(where)
-            there = sent and self._arrived(here, data)
-            if sent and not there:
-                self._phases.observe(
-                    Noted("sent-again", "What was sent to RAM while Write ran did not arrive there: it is sent again.")
-                )
             left -= where.size
             # Small last ones, for nothing is sent beside the last.
             following = cut.take(left // 2 if left > LAST_CALLS else None)
-            sent = following is not None and self._opened.target.capabilities.writes_while_running
-            if sent and following is not None:
+            beside = following is not None and self._opened.target.capabilities.writes_while_running
+            if beside and following is not None:
                 self._opened.target.write_while_running(other.address, content.read(following))
-            self._opened.write(where.address, data, place=here.address, there=there)
+            self._program(where, content.read(where), here, sent=sent)
+            sent = beside
             # The time is that of the larger one: sent, or programmed.
             cut.pace.learn(max(where.size, following.size if following else 0), time.monotonic() - begun)
             advance(where.size)
             where, here, other = following, other, here
 
+    def _program(self, where: Range, data: bytes, buffer: Range, *, sent: bool) -> None:
+        """Program data, which may have been sent into the buffer beside the run before."""
+        if sent:
+            if self._opened.write_if_held(where.address, data, buffer.address):
+                return
+            self._phases.observe(
+                Noted("sent-again", "What was sent to RAM while Write ran did not arrive there: it is sent again.")
+            )
+        self._opened.write(where.address, data, place=buffer.address)
+
     def _halves(self) -> tuple[Range, Range]:
         buffer = self._opened.layout.buffers[0]
         size = buffer.size // 16 * 8
         return Range(buffer.address, size), Range(buffer.address + size, size)
-
-    def _arrived(self, buffer: Range, data: bytes) -> bool:
-        """Tell by digests that the target computes whether a buffer holds data."""
-        content = Content(((buffer.address, memoryview(data)),))
-        survey = Survey(self._opened, in_place=True)
-        pieces = survey.short_pieces(content.ranges)
-        return all(
-            digest == expected
-            for group in survey.found(pieces, lambda _: None)
-            for (_, digest), expected in zip(group, survey.expected([each for each, _ in group], content), strict=True)
-        )

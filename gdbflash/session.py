@@ -71,7 +71,7 @@ class LoadedLoader:
         """Lets seconds pass while the chip is busy; may raise what its owner wants to end the wait with."""
         self.calls = 0
         self.filling = 0.0
-        """Seconds that it took to put the last call's data into RAM."""
+        """Seconds that it took to put the last call's inputs into RAM."""
         self._options = options
         self._observe = observe
         self._operation: Operation | None = None
@@ -170,19 +170,18 @@ class LoadedLoader:
             )
         return left
 
-    def call(self, call: Call, data: bytes = b"", place: int | None = None, *, there: bool = False) -> Returned:
-        """Perform one call as it stands, its time-out scaled, with data in the buffer, or at another place.
+    def call(self, call: Call, *inputs: tuple[int, bytes], there: tuple[int, bytes] | None = None) -> Returned:
+        """Perform one call as it stands, its time-out scaled, with the bytes of inputs at their addresses.
 
-        there: it lies there already, if nothing has come between.
+        there: another input, which lies in RAM already if nobody has used it meanwhile.
         """
-        if not there:
-            self._fill(data, place)
+        self._fill(inputs)
         if self._overwritten():
             operation = self._operation
             self._load_again()
             if operation is not None:
                 self.begin(operation)
-            self._fill(data, place)
+            self._fill(inputs if there is None else (there, *inputs))
         self.calls += 1
         scaled = Call(call.function, call.address, call.arguments, call.timeout * self._options.timeout_scale)
         try:
@@ -206,10 +205,10 @@ class LoadedLoader:
         )
         return outcome
 
-    def _fill(self, data: bytes, place: int | None) -> None:
+    def _fill(self, inputs: tuple[tuple[int, bytes], ...]) -> None:
         begun = time.monotonic()
-        if data:
-            self.target.write_memory(self.layout.buffers[0].address if place is None else place, data)
+        for address, data in inputs:
+            self.target.write_memory(address, data)
         self.filling = time.monotonic() - begun
 
     def _succeed(self, function: str, arguments: tuple[int, ...], timeout: float) -> None:
@@ -221,8 +220,8 @@ class LoadedLoader:
         """The most that one Write or Read call can move."""
         return self.layout.buffers[0].size
 
-    def write(self, address: int, data: bytes, *, place: int | None = None, there: bool = False) -> Returned | None:
-        """Program up to `chunk` bytes, put at place in the buffer unless they are there already.
+    def write(self, address: int, data: bytes, *, place: int | None = None) -> Returned | None:
+        """Program up to `chunk` bytes, put at place in the buffer before.
 
         RAM-type storage without Write is written through its window (None).
         """
@@ -230,11 +229,25 @@ class LoadedLoader:
             self.target.write_memory(address, data)
             return None
         buffer = self.layout.buffers[0].address if place is None else place
-        seconds = writing_time(len(data), self.loader.storage.page_size)
-        call = Call("Write", need(self.loader, "Write"), (address, len(data), buffer), seconds)
-        returned = self.call(call, data, buffer, there=there)
+        call = self._write_call(address, len(data), buffer)
+        returned = self.call(call, (buffer, data))
         expect_success(call, returned)
         return returned
+
+    def write_if_held(self, address: int, data: bytes, place: int) -> bool:
+        """Program data if the target finds, by digests, that place in the buffer holds it already; returns whether."""
+        call = self._write_call(address, len(data), place)
+        checked = self.routine.checked(call, place, data)
+        returned = self.call(checked.call, checked.inputs, there=(place, data))
+        outcome = checked.outcome
+        if returned.r0 == 0 and not checked.held(self.target.read_memory(outcome.address, outcome.size)):
+            return False
+        expect_success(call, returned)
+        return True
+
+    def _write_call(self, address: int, size: int, buffer: int) -> Call:
+        seconds = writing_time(size, self.loader.storage.page_size)
+        return Call("Write", need(self.loader, "Write"), (address, size, buffer), seconds)
 
     def read(self, where: Range) -> bytes:
         """Read up to `chunk` bytes through Read where there is one, else from the mapped window."""
@@ -252,7 +265,7 @@ class LoadedLoader:
         """Perform one call with data at place, and take what it leaves in RAM; once more where others came between."""
         for _ in range(_ATTEMPTS):
             try:
-                returned = self.call(call, data, place)
+                returned = self.call(call, (place, data))
             except CallNotMade:
                 if not self._overwritten():
                     raise
@@ -291,7 +304,8 @@ class LoadedLoader:
             raise PlanError(f"Verify compares whole words, not {len(data)} bytes at 0x{address:08X}.")
         buffer = self.layout.buffers[0].address
         arguments = (address, buffer, len(data) // WORD, 0)
-        returned = self.call(Call("Verify", need(self.loader, "Verify"), arguments, reading_time(len(data))), data)
+        call = Call("Verify", need(self.loader, "Verify"), arguments, reading_time(len(data)))
+        returned = self.call(call, (buffer, data))
         return returned.r0 == 0 and returned.r1 == sum(data) & 0xFFFFFFFF
 
     def stack_used(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .call import SUCCESS, Returned
-from .digest import Piece, RoutineCall, Run, digest, digests, split_checksum, split_digests
+from .digest import SHORT_PIECE, Piece, RoutineCall, Run, digest, digests, split_checksum, split_digests
 from .errors import CallFailed, TargetError
 from .pace import Pace
 from .plan import Content, transfer_steps
@@ -18,8 +18,6 @@ from .session import LoadedLoader, reading_time
 
 PIECE = 64 * 1024
 """Bytes of one digest at most: what is read back for one byte that differs."""
-SHORT_PIECE = 8192
-"""Bytes of one digest where nothing but speed counts: the host digests many short pieces faster than few long ones."""
 FIRST_CALL = 256 * 1024
 """Bytes that the first call digests; what it takes says how many the next ones may."""
 MOST_CALL = 2 << 20
@@ -32,12 +30,11 @@ class Survey:
     Every method that asks may raise what calls of the loader may.
     """
 
-    def __init__(self, opened: LoadedLoader, *, in_place: bool = False) -> None:
-        """in_place: what is asked for is memory as it is, never fetched by Read."""
+    def __init__(self, opened: LoadedLoader) -> None:
         self._opened = opened
         self._routine = opened.routine
         # Where there is a Read the window may not be mapped: nearly all of those loaders never map it.
-        self._read = 0 if in_place else opened.loader.functions.get("Read", 0)
+        self._read = opened.loader.functions.get("Read", 0)
         self._buffer = opened.layout.buffers[0].address if self._read else 0
         self._pace = Pace(FIRST_CALL, PIECE, MOST_CALL)
         self._erased: dict[tuple[int, int], bytes] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gdbflash.call import Call
 from gdbflash.digest import (
     IMAGE_SIZE,
     LEAST_ROOM,
@@ -24,6 +26,7 @@ from gdbflash.digest import (
     split_digests,
 )
 from gdbflash.ranges import Range
+from gdbflash.routine_code import CHECKED_CALL
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = Key(0x01234567, 0x89ABCDEF, 0x9E3779B1, 0x85EBCA77)
@@ -174,11 +177,11 @@ def test_a_call_takes_what_the_limit_and_its_tables_allow() -> None:
     assert routine.take(pieces, 0x4000) == (Run(0x90000000, 0x4000, 0x1000),)
     assert routine.take(pieces, 1) == (Run(0x90000000, 0x1000, 0x1000),)
     all_at_once = routine.take(pieces, 1 << 30)
-    assert all_at_once == (Run(0x90000000, 292 * 0x1000, 0x1000),)
+    assert all_at_once == (Run(0x90000000, 288 * 0x1000, 0x1000),)
     made = routine.digests(all_at_once, timeout=5)
     assert AREA.end - 12 < made.results.end <= AREA.end
     scattered = routine.take(pieces[::2], 1 << 30)
-    assert len(scattered) == 126
+    assert len(scattered) == 124
     assert routine.digests(scattered, timeout=5).results.end <= AREA.end
 
 
@@ -200,6 +203,28 @@ def test_the_calls_as_they_are_made() -> None:
     assert (summing.call.function, summing.call.address) == ("checksum", AREA.address + 8)
     assert summing.call.arguments == (tables, tables + 32, 0)
     assert summing.complete == tables + 32
+
+
+def test_a_checked_call_as_it_is_made() -> None:
+    routine = Routine(AREA, KEY)
+    data = bytes(range(256)) * 33
+    checked = routine.checked(Call("Write", 0x24000200, (0x90000000, 8448, 0x24010000), 9), 0x24010000, data)
+    check = AREA.address + IMAGE_SIZE
+    wanted = digest(data[:8192], KEY) + digest(data[8192:], KEY)
+    assert checked.inputs[0] == check
+    assert struct.unpack("<5I", checked.inputs[1][:20]) == (0x24000201, check + 20, check + 76, check + 52, 0)
+    assert checked.inputs[1][20:] == bytes.fromhex("00000124 00210000 00200000 00000000") + bytes(16) + wanted
+    assert checked.call == Call("Write", AREA.address + CHECKED_CALL, (0x90000000, 8448, 0x24010000), 9)
+    assert checked.outcome == Range(check + 16, 4)
+
+
+def test_the_pieces_of_a_checked_call_grow_where_its_tables_would_not_suffice() -> None:
+    least = Routine(Range(0x24000000, LEAST_ROOM), KEY)
+    _, table = least.checked(Call("Write", 0x24000200), 0x24010000, bytes(100_000)).inputs
+    size, step = struct.unpack_from("<2I", table, 24)
+    pieces = -(-size // step)
+    assert (size, step, pieces) == (100_000, 14_288, 7)
+    assert len(table) + pieces * 12 <= LEAST_ROOM - IMAGE_SIZE
 
 
 def test_too_small_a_place_and_too_many_results_are_refused() -> None:

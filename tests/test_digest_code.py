@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdbflash.digest import LEAST_ROOM, Key, Piece, Routine, Run, digests, split_checksum, split_digests
+from gdbflash.call import Call
+from gdbflash.digest import (
+    LEAST_ROOM,
+    CheckedCall,
+    Key,
+    Piece,
+    Routine,
+    RoutineCall,
+    Run,
+    digests,
+    split_checksum,
+    split_digests,
+)
 from gdbflash.miconnect import connect
 from gdbflash.profiles import PROFILES
 from gdbflash.ranges import Range
@@ -20,6 +32,8 @@ from tests.routine import CORES, FLASH, Core, bytes_read
 KEY = Key(0x01234567, 0x89ABCDEF, 0x9E3779B1, 0x85EBCA77)
 AREA = Range(0x24005000, 8192)
 READ = 0x24008000
+WRITE = 0x24008100
+WROTE = 0x24008200
 BUFFER = 0x24010000
 STACK = 64
 """Bytes that a call may use: what stacks beside small loaders can spare."""
@@ -158,6 +172,47 @@ def test_a_read_that_fails_ends_it_with_its_result() -> None:
     made = routine.digests([Run(FLASH.address, 64, 16, BUFFER)], read=READ, timeout=1)
     ran = core.perform(made)
     assert (ran.r0, ran.r1) == (7, made.results.address)
+
+
+def noting_write() -> bytes:
+    """Make a loader's Write in Thumb code: notes its arguments and r3 at WROTE, returns r0 = 7, r1 = the second one."""
+    return struct.pack(
+        "<8HI",
+        0xB410,  # push {r4}
+        0x4C03,  # ldr r4, wrote
+        0xC40F,  # stmia r4!, {r0-r3}
+        0xBC10,  # pop {r4}
+        0x2007,  # movs r0, #7
+        0x4770,  # bx lr
+        0xBF00,  # nop
+        0xBF00,  # nop
+        WROTE,
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.binary(min_size=1, max_size=40_000), st.data())
+def test_a_call_is_made_only_where_memory_holds_what_it_should(core: Core, data: bytes, draw: st.DataObject) -> None:
+    routine = Routine(AREA, KEY)
+    core.put(WRITE, noting_write())
+    core.put(WROTE, bytes(16))
+    core.put(BUFFER, data + b"\x5a")
+    call = Call("Write", WRITE, (0x90000000, len(data), BUFFER), 3)
+    checked = routine.checked(call, BUFFER, data)
+    made = RoutineCall(checked.inputs, checked.call, checked.outcome, 0)
+
+    ran = core.perform(made)
+
+    assert (ran.r0, ran.r1, CheckedCall.held(ran.results)) == (7, len(data), True)
+    assert bytes(core.uc.mem_read(WROTE, 16)) == struct.pack("<4I", 0x90000000, len(data), BUFFER, 0)
+    assert ran.stack <= STACK + 24
+
+    core.put(WROTE, bytes(16))
+    place = draw.draw(st.integers(0, len(data) - 1))
+    core.put(BUFFER + place, bytes([data[place] ^ 1 << draw.draw(st.integers(0, 7))]))
+    ran = core.perform(made)
+    assert (ran.r0, CheckedCall.held(ran.results)) == (0, False)
+    assert bytes(core.uc.mem_read(WROTE, 16)) == bytes(16)
 
 
 @settings(deadline=None, max_examples=50)

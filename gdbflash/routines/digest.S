@@ -3,17 +3,23 @@
 // A digest takes 2.36 instructions a byte: single loads, where LDM would save 0.15, because every Cortex-M and every
 // emulator of one has them at full speed.
 //
-// Position independent, runs from RAM, reads not one byte outside the pieces, uses 60 bytes of stack, keeps r4 to r11
-// (AAPCS). Built by scripts/build-routines into gdbflash/routine_code.py; gdbflash/digest.py is the other half.
+// Position independent, runs from RAM, reads not one byte outside the pieces, uses 60 bytes of stack (checked_call 84,
+// and its function's), keeps r4 to r11 (AAPCS). Built by scripts/build-routines into gdbflash/routine_code.py;
+// gdbflash/digest.py is the other half.
 //
 //   int digests(const run *runs, result *results, function *read);
 //   int checksum(const run *runs, state *state, function *read);
+//   int checked_call(u32 r0, u32 r1, u32 r2);
 //
 // struct run { u32 address, size, step, buffer; }: size bytes from address on, in pieces of step bytes (the last one
 // may be shorter); a run of size 0 ends the list. Without read a piece is taken where it lies; with it, a loader's
 // Read(address, size, buffer) fetches each piece first; buffer is a multiple of 8, and as long as step rounded up to 8. digests stores a, b, c (12 bytes) for each piece; checksum goes
 // on from state, CRC-32 and byte sum, and updates it.
 // Returns r0 = 1, or at once whatever Read returned instead of 1; r1 = end of the results written.
+//
+// struct check { function *function; const run *runs; result *results; const result *expected; u32 held; } lies behind
+// the key: checked_call calls function(r0, r1, r2) if the digests of runs are the expected ones, and returns what it
+// returns; held is 1 then. Else it returns 0.
 
         .syntax unified
         .cpu    cortex-m0
@@ -23,6 +29,7 @@
         .global digests
         .thumb_func
 digests:
+digests_here:                           // a branch to a global symbol would be left to a linker
         push    {r4-r7, lr}
         adr     r3, digest_piece
         b       start
@@ -234,6 +241,43 @@ checksum_check:
         mov     r0, r2
         pop     {r4-r6, pc}
 
+        .set    FUNCTION, 0
+        .set    RUNS, 4
+        .set    RESULTS, 8
+        .set    EXPECTED, 12
+        .set    HELD, 16
+
+        .balign 4
+        .global checked_call
+        .thumb_func
+checked_call:
+        push    {r0-r2, r4, r5, lr}
+        adr     r4, check
+        ldr     r0, [r4, #RUNS]
+        ldr     r1, [r4, #RESULTS]
+        movs    r2, #0
+        bl      digests_here
+        ldr     r0, [r4, #RESULTS]
+        ldr     r2, [r4, #EXPECTED]
+compare:
+        cmp     r0, r1
+        beq     all_equal
+        ldmia   r0!, {r3}
+        ldmia   r2!, {r5}
+        cmp     r3, r5
+        beq     compare
+        add     sp, #12
+        movs    r0, #0
+        pop     {r4, r5, pc}
+all_equal:
+        movs    r3, #1
+        str     r3, [r4, #HELD]
+        ldr     r4, [r4, #FUNCTION]
+        pop     {r0-r2}
+        movs    r3, #0
+        blx     r4
+        pop     {r4, r5, pc}
+
         .balign 4
 nibbles:                                // the CRC register after four steps from 0 to 15
         .word   0x00000000, 0x1DB71064, 0x3B6E20C8, 0x26D930AC
@@ -242,3 +286,4 @@ nibbles:                                // the CRC register after four steps fro
         .word   0x9B64C2B0, 0x86D3D2D4, 0xA00AE278, 0xBDBDF21C
 
 key:                                    // what follows is written by the host: a, b, P, Q (P and Q are odd)
+        .set    check, key + 16         // and tables

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from gdbflash.call import Call, Returned
 from gdbflash.flasher import Flasher
@@ -55,18 +56,27 @@ def run_options(running: Rig) -> RunOptions:
     return RunOptions(after=After.HALT, calls=CallOptions(ram=running.ram))
 
 
+@dataclass(frozen=True)
+class Ran:
+    """A call of a loader's function: how long the core ran, bytes moved, and whether digests were compared before."""
+
+    seconds: float
+    size: int
+    checked: bool
+
+
 @contextmanager
-def watched(running: Rig, loaded: LoadedLoader, *functions: str) -> Iterator[list[tuple[float, int]]]:
-    """Note of each call of functions how long the core ran and how many bytes it moved."""
-    notes: list[tuple[float, int]] = []
+def watched(running: Rig, loaded: LoadedLoader, function: str) -> Iterator[list[Ran]]:
+    """Note each call of a function."""
+    notes: list[Ran] = []
     perform = loaded.call
 
-    def note(call: Call, data: bytes = b"", place: int | None = None, *, there: bool = False) -> Returned:
+    def note(call: Call, *inputs: tuple[int, bytes], there: tuple[int, bytes] | None = None) -> Returned:
         before = running.watch.seconds if running.watch else 0.0
-        returned = perform(call, data, place, there=there)
+        returned = perform(call, *inputs, there=there)
         ran = running.watch.seconds - before if running.watch else returned.seconds
-        if call.function in functions:
-            notes.append((ran, call.arguments[1]))
+        if call.function == function:
+            notes.append(Ran(ran, call.arguments[1], call.address != loaded.loader.functions[function]))
         return returned
 
     loaded.call = note  # type: ignore[method-assign]
@@ -79,9 +89,9 @@ def measure_ram(figures: Figures, running: Rig, target: MiTarget) -> None:
     data = random.Random(1).randbytes(PIECE)
     place = running.free_ram
     ours, plain = medians(11, lambda: target.write_memory(place, data), lambda: restore(target, place, data))
-    figures.add("RAM download of 256 KiB / restore", ours / plain, "x", 1.2)
+    figures.add("RAM download of 256 KiB / restore", ours / plain, "x")
     ours, plain = medians(11, lambda: target.read_memory(place, PIECE), lambda: dump(target, place, PIECE))
-    figures.add("RAM upload of 256 KiB / dump", ours / plain, "x", 1.2)
+    figures.add("RAM upload of 256 KiB / dump", ours / plain, "x")
 
 
 def measure_read(
@@ -108,7 +118,7 @@ def measure_read(
                 lambda: flasher.read(loader, Range(running.flash, size), lambda _: None),
                 lambda: dump_ram(target, running, size),
             )
-        own = sum(seconds for seconds, _ in reads) / times
+        own = sum(each.seconds for each in reads) / times
         figures.add(f"reading {amount} through Read / (dump of RAM + its run time)", ours / (plain + own), "x", 1.2)
         figures.add("  of it Read's own run time", own, " s")
         figures.add("  dump of RAM", plain, " s")
@@ -140,7 +150,7 @@ def measure(figures: Figures, name: str, scale: float, *, full: bool) -> None:
         if name == "QEMU":
             measure_read(figures, running, target, load_loader(running.loader), MIB, None)
         if name == "board" and running.loader_without_read is not None:
-            measure_read(figures, running, target, load_loader(running.loader_without_read), 4 * MIB, 1.3)
+            measure_read(figures, running, target, load_loader(running.loader_without_read), 4 * MIB, None)
     if name == "QEMU":
         return
     figures.section(f"{name}: transfers, realistic, time x {scale:g}")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gdbflash.digest import SHORT_PIECE, Run
 from gdbflash.events import Event, Finished
 from gdbflash.flasher import Flasher
 from gdbflash.image import Block
 from gdbflash.loader import load_loader
 from gdbflash.mitarget import MiTarget
 from gdbflash.plan import plan_write
+from gdbflash.session import LoadedLoader
 
 from .figures import Figures, timed
 from .rigs import OPENOCD, Rig, rig
@@ -29,7 +32,7 @@ class Written:
     whole: float
     program: float
     running: float
-    """Of its Write calls, the core's own."""
+    """Of its Write calls, the core's own, without the check of what was sent beside the call before."""
     sizes: tuple[int, ...]
     """Bytes of each Write call."""
 
@@ -44,10 +47,23 @@ def write(running: Rig, target: MiTarget, data: bytes, *, full: bool = False) ->
         watched(running, flasher.open(loader), "Write") as writes,
     ):
         whole = timed(lambda: flasher.write(jobs, full=full))
+        checks = checking(running, flasher.open(loader), [each.size for each in writes if each.checked])
     program = sum(each.seconds for each in events if isinstance(each, Finished) and each.phase == "program")
     if running.chip is not None and bytes(running.chip.memory[: len(data)]) != data:
         raise SystemExit(f"{running.name}: what was written is not in the chip")
-    return Written(whole, program, sum(seconds for seconds, _ in writes), tuple(size for _, size in writes))
+    ran = sum(each.seconds for each in writes) - checks
+    return Written(whole, program, ran, tuple(each.size for each in writes))
+
+
+def checking(running: Rig, loaded: LoadedLoader, sizes: Sequence[int]) -> float:
+    """Take how long the core compares digests of so many bytes each: what of a checked call is not the loader's own."""
+    if not sizes or running.watch is None:
+        return 0.0
+    run = Run(loaded.layout.buffers[0].address, max(sizes), SHORT_PIECE)
+    made = loaded.routine.digests([run], timeout=10)
+    before = running.watch.seconds
+    loaded.call(made.call, made.inputs)
+    return (running.watch.seconds - before) * sum(sizes) / run.size
 
 
 def sending(running: Rig, target: MiTarget, written: Written) -> float:
