@@ -30,7 +30,7 @@ from .errors import (
     SetupError,
     TargetError,
 )
-from .events import Event, Started
+from .events import Event, Started, counted
 from .interruption import Interruption
 from .loader import ExternalLoader, describe, load_loader
 from .loaderreport import show_findings, show_loader
@@ -162,7 +162,7 @@ def write(
         return {"dry_run": True}
     with flashing(settings, reach, loaders) as flasher:
         report = flasher.write(jobs, VerifyMode(verify), full=full)
-    settings.console.say(f"done: {report.in_words}, {report.calls} calls")
+    settings.console.say(f"done: {report.in_words}, {counted(report.calls, 'call')}")
     return _numbers(report)
 
 
@@ -193,7 +193,9 @@ def read(settings: Settings, address: int, size: str, output: Path, reach: Reach
         with flashing(settings, reach, loaders) as flasher:
             report = flasher.read(loader, where, file.write)
         file.commit()
-    settings.console.say(f"done: {report.bytes} bytes from 0x{where.address:08X} in {output}, {report.calls} calls")
+    settings.console.say(
+        f"done: {counted(report.bytes, 'byte')} from 0x{where.address:08X} in {output}, {counted(report.calls, 'call')}"
+    )
     return {**_numbers(report), "file": str(output)}
 
 
@@ -208,7 +210,9 @@ def verify(settings: Settings, images: tuple[str, ...], reach: Reach) -> Data:
     jobs = plan_write(loaders, load_images(images).blocks, erase=EraseMode.NONE)
     with flashing(settings, reach, loaders) as flasher:
         report = flasher.verify(jobs)
-    settings.console.say(f"done: {report.bytes} bytes are the same, {report.calls} calls")
+    settings.console.say(
+        f"done: {counted(report.bytes, 'byte')} compared, no difference, {counted(report.calls, 'call')}"
+    )
     return _numbers(report)
 
 
@@ -235,7 +239,9 @@ def erase(settings: Settings, address: int | None, size: int | None, chip: bool,
         sectors = plan_erase(loader, where)
     with flashing(settings, reach, loaders) as flasher:
         report = flasher.erase(loader, sectors, chip=chip)
-    settings.console.say(f"done: {report.sectors_erased} sectors erased and blank, {report.calls} calls")
+    settings.console.say(
+        f"done: {counted(report.sectors_erased, 'sector')} erased and blank, {counted(report.calls, 'call')}"
+    )
     return _numbers(report)
 
 
@@ -257,7 +263,7 @@ def blank_check(settings: Settings, address: int | None, size: str | None, reach
         raise InputError(f"{loader.storage.name} is RAM, which has no blank state.")
     with flashing(settings, reach, loaders) as flasher:
         report = flasher.blank_check(loader, where)
-    settings.console.say(f"done: {where} is blank, {report.calls} calls")
+    settings.console.say(f"done: {where} is blank, {counted(report.calls, 'call')}")
     return _numbers(report)
 
 

@@ -184,7 +184,16 @@ def print_or_end(text: str, stream: TextIO) -> None:
 
 def _progress_bar(terminal: Terminal) -> Progress:
     # Imported when the first bar is shown: it takes longer than most commands without one.
-    from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -199,6 +208,7 @@ def _progress_bar(terminal: Terminal) -> Progress:
         BarColumn(),
         DownloadColumn(binary_units=True),
         Rate(),
+        TimeElapsedColumn(),  # moves, too, in a chip erase of a minute, which is one call
         TimeRemainingColumn(),
         console=terminal,
         transient=True,

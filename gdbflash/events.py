@@ -69,6 +69,11 @@ Event = Planned | Started | Advanced | Finished | Noted | Detailed
 Observer = Callable[[Event], None]
 
 
+def counted(count: int, noun: str) -> str:
+    """Say how many: 1 sector, 5 sectors."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def bytes_in_words(size: int) -> str:
     """Say a number of bytes as people do: 256 B, 64 KiB, 16 MiB."""
     for unit, width in (("MiB", 1 << 20), ("KiB", 1 << 10)):

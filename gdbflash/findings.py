@@ -92,7 +92,7 @@ def _check_sectors(storage: StorageInfo) -> Iterator[Finding]:
             yield Finding(
                 "sector-alignment",
                 "warning",
-                f"{group.count} sectors of {group.size} bytes start at 0x{start:08X}, no multiple of their size.",
+                f"{group.count} x {group.size} bytes of sectors start at 0x{start:08X}, no multiple of their size.",
             )
         start += group.count * group.size
 

@@ -14,7 +14,7 @@ from .call import Call, Returned
 from .delta import Delta, everything, not_erased, remaining, units_of
 from .erasing import Erasing
 from .errors import ConnectionLost, GdbflashError, PrepareError, TargetError
-from .events import Noted, Observer
+from .events import Noted, Observer, counted
 from .faults import exception_name
 from .inspection import Inspection
 from .loader import ExternalLoader, Sector
@@ -44,8 +44,9 @@ class Report:
     def in_words(self) -> str:
         """Say what a write did."""
         how = "not verified" if self.verified == VerifyMode.NONE.value else "verified"
-        there = f"{self.bytes_skipped} bytes already there, " if self.bytes_skipped else ""
-        return f"{there}{self.bytes - self.bytes_skipped} bytes written and {how}, {self.sectors_erased} sectors erased"
+        there = f"{counted(self.bytes_skipped, 'byte')} already there, " if self.bytes_skipped else ""
+        written = counted(self.bytes - self.bytes_skipped, "byte")
+        return f"{there}{written} written and {how}, {counted(self.sectors_erased, 'sector')} erased"
 
 
 @dataclass(frozen=True)

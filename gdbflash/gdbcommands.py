@@ -16,7 +16,7 @@ import gdb
 
 from . import __version__, gdbload
 from .errors import GdbflashError, InputError, Interrupted
-from .events import Event, Started, bytes_in_words
+from .events import Event, Started, bytes_in_words, counted
 from .faults import exception_name
 from .flasher import Flasher
 from .gdbconnect import connect
@@ -162,7 +162,7 @@ class Commands:
             return
         with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
             report = flasher.write(jobs, mode, full=words.full)
-        say(f"{report.in_words}, {report.calls} calls.\n")
+        say(f"{report.in_words}, {counted(report.calls, 'call')}.\n")
 
     def read(self, words: argparse.Namespace) -> None:
         """Read storage into a file, which appears whole or not at all."""
@@ -172,7 +172,10 @@ class Commands:
             with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
                 report = flasher.read(loader, where, file.write)
             file.commit()
-        say(f"{report.bytes} bytes from 0x{where.address:08X} in {words.output}, {report.calls} calls.\n")
+        say(
+            f"{counted(report.bytes, 'byte')} from 0x{where.address:08X} in {words.output}, "
+            f"{counted(report.calls, 'call')}.\n"
+        )
 
     def verify(self, words: argparse.Namespace) -> None:
         """Compare storage with images."""
@@ -180,7 +183,7 @@ class Commands:
         jobs = plan_write(loaders, load_images(words.images).blocks, erase=EraseMode.NONE)
         with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
             report = flasher.verify(jobs)
-        say(f"{report.bytes} bytes are the same, {report.calls} calls.\n")
+        say(f"{counted(report.bytes, 'byte')} compared, no difference, {counted(report.calls, 'call')}.\n")
 
     def erase(self, words: argparse.Namespace) -> None:
         """Erase whole sectors and see that they are blank."""
@@ -197,7 +200,7 @@ class Commands:
             sectors = plan_erase(loader, where)
         with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
             report = flasher.erase(loader, sectors, chip=words.chip)
-        say(f"{report.sectors_erased} sectors erased and blank, {report.calls} calls.\n")
+        say(f"{counted(report.sectors_erased, 'sector')} erased and blank, {counted(report.calls, 'call')}.\n")
 
     def blank_check(self, words: argparse.Namespace) -> None:
         """See whether a range, or the whole storage, is erased."""
@@ -211,7 +214,7 @@ class Commands:
             raise InputError(f"{loader.storage.name} is RAM, which has no blank state.")
         with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
             report = flasher.blank_check(loader, where)
-        say(f"{where} is blank, {report.calls} calls.\n")
+        say(f"{where} is blank, {counted(report.calls, 'call')}.\n")
 
     def checksum(self, words: argparse.Namespace) -> None:
         """Compute CRC-32 (zlib's) and byte sum of a range."""
@@ -252,7 +255,7 @@ class Commands:
             after = After.RESTORE if options.before is Before.NONE else After.RESET
             with self.flashing(replace(options, after=after), program=False) as flasher:
                 report = flasher.write(jobs, mode)
-            say(f"{report.in_words}, {report.calls} calls.\n")
+            say(f"{report.in_words}, {counted(report.calls, 'call')}.\n")
         if program.flash or program.ram:
             try:
                 gdbload.load_internal(program, say)

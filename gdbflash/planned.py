@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .errors import JsonValue
-from .events import Planned, bytes_in_words
+from .events import Planned, bytes_in_words, counted
 from .plan import StorageJob
 
 
@@ -19,10 +19,11 @@ def planned(jobs: Sequence[StorageJob]) -> Planned:
     for job in jobs:
         ranges = job.content.ranges
         kept = sum(each.size for each in job.keep)
+        sectors = counted(len(job.sectors), "sector")
         lines.append(
             f"{job.loader.storage.name}: {bytes_in_words(job.content.size)} at "
             f"{', '.join(map(str, ranges[:4]))}{' ...' if len(ranges) > 4 else ''}, erase {job.erase.value}"
-            f"{f' ({len(job.sectors)} sectors)' if job.sectors else ''}"
+            f"{f' ({sectors})' if job.sectors else ''}"
             f"{f', keep {bytes_in_words(kept)} beside it' if kept else ''}"
         )
         storages.append(
