@@ -5,7 +5,7 @@ What belongs here: policy. Decisions that need no target are in `plan`, the use 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
@@ -28,6 +28,7 @@ from .target import Target
 
 RESTORE_BUFFER = 64 * 1024
 """Largest buffer when RAM is put back afterwards: all of it is read first, over the link."""
+_NOTHING = Content(())
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,8 @@ class Flasher:
     ) -> Report:
         """Erase, program and verify what differs; with full, all of it.
 
-        Kept bytes lie in a recovery file from before the first erase until the end. Raises also OutputError when that
-        file cannot be written or used.
+        Kept bytes lie in a recovery file from before the first erase until they are verified. Raises also OutputError
+        when that file cannot be written or used.
         """
         skipped = sectors = 0
         for job in jobs:
@@ -179,12 +180,14 @@ class Flasher:
         inspection = Inspection(opened, self._phases)
         identity = opened.identity
         asked = job.content
-        job = self._with_recovered(job, identity)
+        recovered = recovery.load(identity) or _NOTHING
+        job = self._with_recovered(job, identity, recovered)
         delta = everything(job) if full else self._delta(inspection, job)
         content = job.content.over(self._kept(inspection, delta, storage.erased_value))
         saved = content.within(without(content.ranges, asked.ranges))
-        if saved.pieces:
-            recovery.save(identity, saved)
+        whole = Range(storage.address, storage.extent)
+        erased = (whole,) if job.erase is EraseMode.CHIP else spans(delta.erase)
+        left = self._secure(identity, recovered, (*content.ranges, *erased), saved)
         try:
             self._erase(opened, job, delta)
             places = joined((*delta.places, *delta.keep))
@@ -198,7 +201,7 @@ class Flasher:
                 self._observe(Noted("kept", f"Bytes to keep are safe in {path}; the next write puts them back."))
             raise
         if saved.pieces:
-            recovery.remove(identity)
+            recovery.replace(identity, left)
         return delta
 
     def _delta(self, inspection: Inspection, job: StorageJob) -> Delta:
@@ -222,26 +225,42 @@ class Flasher:
         if content.pieces or blank:
             inspection.verify(content, blank, verify)
 
-    def _with_recovered(self, job: StorageJob, identity: recovery.Identity) -> StorageJob:
-        """Add the bytes that an interrupted write left in its recovery file to a job."""
-        recovered = recovery.load(identity)
-        if recovered is None:
+    def _with_recovered(self, job: StorageJob, identity: recovery.Identity, recovered: Content) -> StorageJob:
+        """Add the bytes that an interrupted write left in its recovery file to a job that keeps such bytes."""
+        size = job.content.over(recovered).size - job.content.size
+        if not (size and job.keeping and job.erase is EraseMode.SECTORS):
             return job
         path = recovery.path_for(identity)
-        if job.erase is not EraseMode.SECTORS:
-            self._observe(
-                Noted("recovery-left", f"{path} of an interrupted write stays: only --erase sectors applies it.")
-            )
-            return job
         whose = "" if identity.unit else " (the device told no unique ID: it may be from another board)"
         self._observe(
             Noted(
                 "recovered",
-                f"{recovered.size} bytes kept by an interrupted write are put back from {path}{whose}.",
-                {"path": str(path), "bytes": recovered.size},
+                f"{size} bytes kept by an interrupted write are put back from {path}{whose}.",
+                {"path": str(path), "bytes": size},
             )
         )
         return plan_storage(job.loader, job.content.over(recovered), erase=job.erase)
+
+    def _secure(
+        self, identity: recovery.Identity, recovered: Content, gone: Iterable[Range], saved: Content = _NOTHING
+    ) -> Content:
+        """Have the recovery file hold saved, and of what it held only what lies outside of gone; returns that rest.
+
+        gone is overwritten or erased because the user wants it: a later write must not put older bytes back there.
+        """
+        left = recovered.within(without(recovered.ranges, joined(gone)))
+        dropped = recovered.size - left.size - saved.within(recovered.ranges).size
+        path = recovery.path_for(identity)
+        for code, size, fate in (
+            ("recovery-dropped", dropped, "are given up: their place is written or erased now"),
+            ("recovery-left", left.size, "stay there: --erase sectors with --keep puts them back"),
+        ):
+            if size:
+                message = f"{size} bytes kept by an interrupted write in {path} {fate}."
+                self._observe(Noted(code, message, {"path": str(path), "bytes": size}))
+        if recovered.pieces or saved.pieces:
+            recovery.replace(identity, saved.over(left))
+        return left
 
     def _kept(self, inspection: Inspection, delta: Delta, erased_value: int) -> Content:
         """Take the bytes that the erase takes, reading what is not blank; raises TargetError naming the way out."""
@@ -280,6 +299,7 @@ class Flasher:
     def erase(self, loader: ExternalLoader, sectors: Sequence[Sector], *, chip: bool = False) -> Report:
         """Erase sectors (with chip: all of them, by MassErase) and see that they are blank; raises Mismatch."""
         opened = self.open(loader)
+        self._secure(opened.identity, recovery.load(opened.identity) or _NOTHING, spans(sectors))
         erasing = Erasing(opened, self._phases)
         size = sum(each.size for each in sectors)
         if chip:

@@ -116,6 +116,8 @@ class StorageJob:
     sectors: tuple[Sector, ...]
     keep: tuple[Range, ...]
     """Bytes of the sectors that are not in content and must outlive the erase."""
+    keeping: bool = True
+    """Whether bytes beside content are worth keeping; keep is empty also where there are none."""
     or_chip: bool = False
     """Sectors were not asked for, and erasing all of the storage would lose nothing that is to be kept."""
 
@@ -213,14 +215,14 @@ def plan_storage(
                 address=rest[0].address,
                 size=rest[0].size,
             )
-        return StorageJob(loader, content, mode, loader.storage.sectors_in(*_pair(_span(loader))), ())
+        return StorageJob(loader, content, mode, loader.storage.sectors_in(*_pair(_span(loader))), (), keep)
     need(loader, "SectorErase")
     sectors = touched_sectors(loader, content.ranges)
     gaps = without(spans(sectors), content.ranges)
     or_chip = erase is None and "MassErase" in loader.functions
     if keep and without((_span(loader),), content.ranges):
         or_chip = False
-    return StorageJob(loader, content, mode, sectors, gaps if keep else (), or_chip)
+    return StorageJob(loader, content, mode, sectors, gaps if keep else (), keep, or_chip)
 
 
 def _pair(where: Range) -> tuple[int, int]:

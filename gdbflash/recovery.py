@@ -142,6 +142,14 @@ def _unusable(path: Path, why: str) -> OutputError:
     )
 
 
+def replace(identity: Identity, kept: Content) -> None:
+    """Have the recovery file hold just these bytes, or no file where there are none; raises OutputError."""
+    if kept.pieces:
+        save(identity, kept)
+    else:
+        remove(identity)
+
+
 def remove(identity: Identity) -> None:
     """Delete the recovery file; one that is gone already is fine."""
     path = path_for(identity)
