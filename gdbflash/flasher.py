@@ -146,7 +146,7 @@ class Flasher:
                 options = replace(options, largest_buffer=RESTORE_BUFFER)
             with self._phases.phase("init", label=loader.storage.name):
                 self._loaded = load(self._target, loader, options, self._observe, self._save if saving else None)
-            self._loaded.pause = self._phases.pause
+            self._loaded.pause, self._loaded.check = self._phases.pause, self._phases.check
         if operation is not None:
             self._loaded.begin(operation)
         return self._loaded

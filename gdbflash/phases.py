@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .errors import Interrupted
-from .events import Advanced, Finished, Observer, Phase, Started
+from .events import Advanced, Finished, Observer, Phase, Started, bytes_in_words
 
 _LOOK_SECONDS = 0.05
 """Between two looks at whether the user wants a pause to end."""
@@ -22,6 +22,15 @@ class Phases:
     def __init__(self, observe: Observer, cancelled: Callable[[], bool] = lambda: False) -> None:
         self.observe = observe
         self._cancelled = cancelled
+        self._at: tuple[Phase, int, int] = ("connect", 0, 0)
+        """The phase at hand, with the bytes done and in all."""
+
+    def check(self) -> None:
+        """Raise Interrupted when `cancelled` says so."""
+        if self._cancelled():
+            phase, done, total = self._at
+            after = f", after {bytes_in_words(done)} of {bytes_in_words(total)}" if total else ""
+            raise Interrupted(f"Interrupted during {phase}{after}.", phase=phase, done=done)
 
     def pause(self, seconds: float) -> None:
         """Let seconds pass; raises Interrupted when `cancelled` says so."""
@@ -35,18 +44,20 @@ class Phases:
     def phase(self, phase: Phase, total: int = 0, label: str = "") -> Iterator[Callable[[int], None]]:
         """Report a phase; yields the function that is told of each piece of progress in bytes.
 
-        That function raises Interrupted when `cancelled` says so.
+        That function raises Interrupted when `cancelled` says so, and so does the beginning of every phase but close:
+        what somebody has asked to stop erases nothing any more.
         """
+        if phase != "close" and self._cancelled():
+            raise Interrupted(f"Interrupted before {phase}.", phase=phase, done=0)
+        before, self._at = self._at, (phase, 0, total)
         self.observe(Started(phase, total, label))
         begun = time.monotonic()
-        done = 0
 
         def advance(size: int) -> None:
-            nonlocal done
-            done += size
-            self.observe(Advanced(phase, done))
-            if self._cancelled():
-                raise Interrupted(f"Interrupted during {phase}, after {done} of {total} bytes.", phase=phase, done=done)
+            self._at = (phase, self._at[1] + size, total)
+            self.observe(Advanced(phase, self._at[1]))
+            self.check()
 
         yield advance
         self.observe(Finished(phase, time.monotonic() - begun))
+        self._at = before

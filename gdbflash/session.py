@@ -69,6 +69,8 @@ class LoadedLoader:
         self.identity = Identity(storage.name, storage.address, storage.extent, device.unit)
         self.pause: Callable[[float], None] = time.sleep
         """Lets seconds pass while the chip is busy; may raise what its owner wants to end the wait with."""
+        self.check: Callable[[], None] = lambda: None
+        """Looked at before each call; may raise what its owner wants to end the work with."""
         self.calls = 0
         self.filling = 0.0
         """Seconds that it took to put the last call's inputs into RAM."""
@@ -175,6 +177,7 @@ class LoadedLoader:
 
         there: another input, which lies in RAM already if nobody has used it meanwhile.
         """
+        self.check()
         self._fill(inputs)
         if self._overwritten():
             operation = self._operation
@@ -292,6 +295,7 @@ class LoadedLoader:
     def mass_erase(self, sectors: int) -> None:
         """Erase the whole storage of so many sectors."""
         seconds = max(400.0, 5.0 * sectors)
+        self.check()  # before it is noted that it may go on
         with unfinished.noted(self.identity, seconds * self._options.timeout_scale):
             self._succeed("MassErase", (0,), seconds)
 
