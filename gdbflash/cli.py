@@ -35,7 +35,7 @@ from .interruption import Interruption
 from .loader import ExternalLoader, describe, load_loader
 from .loaderreport import show_findings, show_loader
 from .options import VerifyMode
-from .plan import EraseMode, need, plan_chip_erase, plan_erase, plan_write
+from .plan import EraseMode, need, plan_chip_erase, plan_erase, plan_verify, plan_write
 from .planned import planned
 from .ranges import Range
 from .spec import load_images, loader_for, only, parse_number, place, whole_range
@@ -207,7 +207,7 @@ def read(settings: Settings, address: int, size: str, output: Path, reach: Reach
 def verify(settings: Settings, images: tuple[str, ...], reach: Reach) -> Data:
     """Compare the storage with images; exit code 1 names the first and last difference."""
     loaders = reach.loaders()
-    jobs = plan_write(loaders, load_images(images).blocks, erase=EraseMode.NONE)
+    jobs = plan_verify(loaders, load_images(images).blocks)
     with flashing(settings, reach, loaders) as flasher:
         report = flasher.verify(jobs)
     settings.console.say(

@@ -38,18 +38,22 @@ class Erasing:
         self._opened = opened
         self._phases = phases
 
-    def chip(self, sectors: Sequence[Sector]) -> None:
-        """Erase all by MassErase; sectors are what the storage has."""
-        size = sum(each.size for each in sectors)
+    def chip(self) -> tuple[Sector, ...]:
+        """Erase all by MassErase; returns what was erased."""
+        size = self._opened.loader.storage.extent
         with self._phases.phase("erase", size) as advance:
             self._opened.begin(Operation.ERASE)
-            self._opened.mass_erase(len(sectors))
+            self._opened.mass_erase()
             advance(size)
+        return self._opened.loader.storage.all_sectors
 
-    def sectors(self, sectors: Sequence[Sector], *, or_chip: bool) -> None:
-        """Erase sectors; with or_chip all of the storage where that turns out to be quicker."""
+    def sectors(self, sectors: Sequence[Sector], *, or_chip: bool) -> tuple[Sector, ...]:
+        """Erase sectors, with or_chip all of the storage where that turns out to be quicker.
+
+        Returns what was erased.
+        """
         if not sectors:
-            return
+            return ()
         size = sum(each.size for each in sectors)
         with self._phases.phase("erase", size) as advance:
             self._opened.begin(Operation.ERASE)
@@ -68,9 +72,10 @@ class Erasing:
                 advance(step.size)
                 if or_chip and chip_is_quicker(self._opened.loader.storage.extent, size - erased, spent / erased):
                     self._note(size - erased, spent / erased)
-                    self._opened.mass_erase(len(sectors))
+                    self._opened.mass_erase()
                     advance(size - erased)
-                    return
+                    return self._opened.loader.storage.all_sectors
+        return tuple(sectors)
 
     def _note(self, left: int, seconds_per_byte: float) -> None:
         extent = self._opened.loader.storage.extent

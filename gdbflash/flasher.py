@@ -18,12 +18,13 @@ from .events import Noted, Observer, counted
 from .faults import exception_name
 from .inspection import Inspection
 from .loader import ExternalLoader, Sector
-from .options import After, Before, RunOptions, VerifyMode
+from .options import After, Before, CallOptions, RunOptions, VerifyMode
 from .phases import Phases
+from .placement import Save
 from .plan import Content, EraseMode, StorageJob, plan_storage, spans
 from .programming import Programming
 from .ranges import Range, joined, without
-from .session import LoadedLoader, Operation, load
+from .session import LoadedLoader, Operation, find_room, load
 from .target import Target
 
 RESTORE_BUFFER = 64 * 1024
@@ -140,16 +141,20 @@ class Flasher:
         if self._loaded is None or self._loaded.loader is not loader:
             self._calls_before = self.calls
             self._loaded = None
-            options = self._options.calls
-            saving = self._options.before is Before.NONE and self._options.after in (After.RESTORE, After.RUN)
-            if saving:
-                options = replace(options, largest_buffer=RESTORE_BUFFER)
+            options, save = self._loading()
             with self._phases.phase("init", label=loader.storage.name):
-                self._loaded = load(self._target, loader, options, self._observe, self._save if saving else None)
+                self._loaded = load(self._target, loader, options, self._observe, save)
             self._loaded.pause, self._loaded.check = self._phases.pause, self._phases.check
         if operation is not None:
             self._loaded.begin(operation)
         return self._loaded
+
+    def _loading(self) -> tuple[CallOptions, Save | None]:
+        """Say how loaders are put into RAM, and what is to be told of the RAM they use."""
+        before, after = self._options.before, self._options.after
+        if after is After.RESTORE or (before is Before.NONE and after is After.RUN):
+            return replace(self._options.calls, largest_buffer=RESTORE_BUFFER), self._save
+        return self._options.calls, None
 
     def _save(self, places: Sequence[Range]) -> None:
         """Keep what RAM holds before it is used; what an earlier loader saved is not read again."""
@@ -166,15 +171,18 @@ class Flasher:
         when that file cannot be written or used.
         """
         skipped = sectors = 0
+        if len(jobs) > 1:  # what does not fit is to be known before anything is erased
+            for job in jobs:
+                find_room(self._target, job.loader, *self._loading())
         for job in jobs:
-            delta = self._write_storage(job, verify, full=full)
-            skipped += job.content.within(delta.skipped).size
-            sectors += len(delta.erase)
+            there, erased = self._write_storage(job, verify, full=full)
+            skipped += job.content.within(there).size
+            sectors += erased
         size = sum(job.content.size for job in jobs)
         return Report(size, skipped, self.calls, sectors, verify.value)
 
-    def _write_storage(self, job: StorageJob, verify: VerifyMode, *, full: bool) -> Delta:
-        """Write one storage; returns what there was to do."""
+    def _write_storage(self, job: StorageJob, verify: VerifyMode, *, full: bool) -> tuple[tuple[Range, ...], int]:
+        """Write one storage; returns where content was already, and how many sectors were erased."""
         storage = job.loader.storage
         opened = self.open(job.loader)
         inspection = Inspection(opened, self._phases)
@@ -185,11 +193,12 @@ class Flasher:
         delta = everything(job) if full else self._delta(inspection, job)
         content = job.content.over(self._kept(inspection, delta, storage.erased_value))
         saved = content.within(without(content.ranges, asked.ranges))
-        whole = Range(storage.address, storage.extent)
-        erased = (whole,) if job.erase is EraseMode.CHIP else spans(delta.erase)
-        left = self._secure(identity, recovered, (*content.ranges, *erased), saved)
+        gone = spans(storage.all_sectors if job.erase is EraseMode.CHIP else delta.erase)
+        left = self._secure(identity, recovered, (*content.ranges, *gone), saved)
         try:
-            self._erase(opened, job, delta)
+            erased = self._erase(opened, job, delta)
+            if len(erased) > len(delta.erase):
+                left = self._secure(identity, left, spans(erased), saved)
             places = joined((*delta.places, *delta.keep))
             if delta.touched and not full:
                 places = not_erased(content, places, storage.erased_value, storage.page_size)
@@ -202,7 +211,7 @@ class Flasher:
             raise
         if saved.pieces:
             recovery.replace(identity, left)
-        return delta
+        return delta.skipped, len(erased)
 
     def _delta(self, inspection: Inspection, job: StorageJob) -> Delta:
         """Find out what is left to do."""
@@ -269,20 +278,22 @@ class Flasher:
             read = [(where.address, memoryview(data)) for where, data in inspection.read_proven(delta.keep)]
         except TargetError as error:
             raise type(error)(
-                f"The bytes to keep beside the image could not be read, and nothing was erased: {error.message} "
+                f"The bytes to keep beside the image could not be read, so nothing was erased there: {error.message} "
                 "--no-keep gives them up.",
                 **error.data,
             ) from error
         return Content(tuple(sorted((*read, *blank), key=lambda piece: piece[0])))
 
-    def _erase(self, opened: LoadedLoader, job: StorageJob, delta: Delta) -> None:
-        """Erase what is to be erased; all of it where the job says so, or allows it and nothing would be lost."""
+    def _erase(self, opened: LoadedLoader, job: StorageJob, delta: Delta) -> tuple[Sector, ...]:
+        """Erase what is to be erased; all of it where the job says so, or allows it and nothing would be lost.
+
+        Returns what was erased.
+        """
         erasing, storage = Erasing(opened, self._phases), job.loader.storage
         if job.erase is EraseMode.CHIP and delta.erase:
-            erasing.chip(delta.erase)
-            return
+            return erasing.chip()
         lost = not_erased(job.content, delta.skipped, storage.erased_value, storage.page_size)
-        erasing.sectors(delta.erase, or_chip=job.or_chip and not lost)
+        return erasing.sectors(delta.erase, or_chip=job.or_chip and not lost)
 
     def verify(self, jobs: Sequence[StorageJob]) -> Report:
         """Compare storages with the content of jobs; raises Mismatch."""
@@ -303,7 +314,7 @@ class Flasher:
         erasing = Erasing(opened, self._phases)
         size = sum(each.size for each in sectors)
         if chip:
-            erasing.chip(sectors)
+            erasing.chip()
         else:
             whole = size == loader.storage.extent
             erasing.sectors(sectors, or_chip=whole and "MassErase" in loader.functions)

@@ -27,7 +27,7 @@ from .ingdb import GdbTarget
 from .loader import ExternalLoader, load_loader
 from .options import After, Before, RunOptions, VerifyMode
 from .output import OutputFile
-from .plan import EraseMode, need, plan_chip_erase, plan_erase, plan_write
+from .plan import EraseMode, check_apart, need, plan_chip_erase, plan_erase, plan_verify, plan_write
 from .planned import planned
 from .profiles import PROFILES
 from .ranges import Range
@@ -107,8 +107,11 @@ class Commands:
                 raise Interrupted(self.progress.interrupted) from None
             finally:
                 self.progress.clear()
-        if program and options.after in _AFTERWARDS and not (target.remarks and options.after is After.RESTORE):
-            say(f"{_AFTERWARDS[options.after]}\n")
+        said = _AFTERWARDS.get(options.after, "")
+        if options.after is After.RESTORE and options.before is Before.RESET:
+            said = "The core is where its reset left it; what Init did to clocks, pins and the flash controller stays."
+        if program and said and not (target.remarks and options.after is After.RESTORE):
+            say(f"{said}\n")
 
     def _connect(self) -> GdbTarget:
         return connect(self.parameters.server.value, self.parameters.tcl.value)
@@ -121,8 +124,9 @@ class Commands:
     def loader(self, words: argparse.Namespace) -> None:
         """Name the loaders that the other commands use."""
         if words.files:
-            for path in words.files:
-                found = load_loader(named(path))
+            loaders = [load_loader(named(path)) for path in words.files]
+            check_apart(loaders)
+            for found in loaders:
                 say(f"{found.storage.name}: {_span(found)}, {bytes_in_words(found.storage.extent)}\n")
             self.parameters.loader.value = " ".join(_quoted(str(named(each).resolve())) for each in words.files)
         else:
@@ -180,7 +184,7 @@ class Commands:
     def verify(self, words: argparse.Namespace) -> None:
         """Compare storage with images."""
         loaders = self.parameters.loaders(words)
-        jobs = plan_write(loaders, load_images(words.images).blocks, erase=EraseMode.NONE)
+        jobs = plan_verify(loaders, load_images(words.images).blocks)
         with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
             report = flasher.verify(jobs)
         say(f"{counted(report.bytes, 'byte')} compared, no difference, {counted(report.calls, 'call')}.\n")

@@ -16,6 +16,7 @@ import gdb
 from .errors import InputError
 from .loader import ExternalLoader, load_loader
 from .options import After, Before, CallOptions, RunOptions, VerifyMode
+from .plan import check_apart
 from .spec import parse_address, parse_factor, parse_number, parse_range
 
 SERVERS = ("auto", "openocd", "stlink", "qemu", "pyocd", "jlink", "st-util", "blackmagic", "board")
@@ -249,11 +250,16 @@ class Parameters:
             gdb.execute(f"show gdbflash {parameter.title}")
 
     def loaders(self, words: argparse.Namespace) -> tuple[ExternalLoader, ...]:
-        """Read the loader files named with the command, else by the parameter; raises InputError, LoaderFileError."""
+        """Read the loader files named with the command, else by the parameter.
+
+        Raises InputError when none was named, PlanError when two are for one memory, LoaderFileError.
+        """
         paths = words.loader or gdb.string_to_argv(self.loader.value or "")
         if not paths:
             raise InputError("No loader was given. Name the .stldr of your board's memory: gdbflash loader FILE.")
-        return tuple(load_loader(named(path)) for path in paths)
+        loaders = tuple(load_loader(named(path)) for path in paths)
+        check_apart(loaders)
+        return loaders
 
     def run_options(self, words: argparse.Namespace, loaders: tuple[ExternalLoader, ...]) -> RunOptions:
         """Fill in what the words leave open."""

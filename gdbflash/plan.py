@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import itertools
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -143,16 +143,30 @@ def plan_write(
     every storage or runs past the end of one, when storages overlap, when a loader lacks a needed function, and
     when a chip erase would lose bytes that are to be kept.
     """
+    return tuple(
+        plan_storage(loader, content, erase=erase, keep=keep)
+        for loader, content in _shared_out(loaders, blocks, "write")
+    )
+
+
+def plan_verify(loaders: Sequence[ExternalLoader], blocks: Sequence[Block]) -> tuple[StorageJob, ...]:
+    """Give each block to the loader whose storage holds it, to be compared; raises PlanError as `plan_write`."""
+    shared = _shared_out(loaders, blocks, "compare")
+    return tuple(StorageJob(loader, content, EraseMode.NONE, (), ()) for loader, content in shared)
+
+
+def _shared_out(
+    loaders: Sequence[ExternalLoader], blocks: Sequence[Block], what_for: str
+) -> Iterator[tuple[ExternalLoader, Content]]:
     if not blocks:
-        raise PlanError("There is nothing to write: the image is empty.")
+        raise PlanError(f"There is nothing to {what_for}: the image is empty.")
     check_apart(loaders)
     ordered = sorted(loaders, key=lambda loader: loader.storage.address)
     mine: dict[int, list[Block]] = {}
     for block in blocks:
         mine.setdefault(_holder(ordered, Range(block.address, len(block.data))), []).append(block)
-    return tuple(
-        plan_storage(ordered[index], Content.of(found), erase=erase, keep=keep) for index, found in sorted(mine.items())
-    )
+    for index, found in sorted(mine.items()):
+        yield ordered[index], Content.of(found)
 
 
 def _holder(loaders: Sequence[ExternalLoader], where: Range) -> int:
@@ -215,7 +229,7 @@ def plan_storage(
                 address=rest[0].address,
                 size=rest[0].size,
             )
-        return StorageJob(loader, content, mode, loader.storage.sectors_in(*_pair(_span(loader))), (), keep)
+        return StorageJob(loader, content, mode, loader.storage.all_sectors, (), keep)
     need(loader, "SectorErase")
     sectors = touched_sectors(loader, content.ranges)
     gaps = without(spans(sectors), content.ranges)
@@ -223,10 +237,6 @@ def plan_storage(
     if keep and without((_span(loader),), content.ranges):
         or_chip = False
     return StorageJob(loader, content, mode, sectors, gaps if keep else (), keep, or_chip)
-
-
-def _pair(where: Range) -> tuple[int, int]:
-    return where.address, where.size
 
 
 def touched_sectors(loader: ExternalLoader, places: Iterable[Range]) -> tuple[Sector, ...]:
@@ -267,7 +277,7 @@ def plan_chip_erase(loader: ExternalLoader) -> tuple[Sector, ...]:
     """List all sectors, which MassErase is to erase; raises PlanError where it cannot."""
     _refuse_ram(loader)
     need(loader, "MassErase")
-    return loader.storage.sectors_in(loader.storage.address, loader.storage.extent)
+    return loader.storage.all_sectors
 
 
 def _refuse_ram(loader: ExternalLoader) -> None:

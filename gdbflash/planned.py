@@ -20,6 +20,8 @@ def planned(jobs: Sequence[StorageJob]) -> Planned:
         ranges = job.content.ranges
         kept = sum(each.size for each in job.keep)
         sectors = counted(len(job.sectors), "sector")
+        if job.or_chip and len(job.sectors) < job.loader.storage.sector_count:
+            sectors += ", or the whole chip where that is quicker"
         lines.append(
             f"{job.loader.storage.name}: {bytes_in_words(job.content.size)} at "
             f"{', '.join(map(str, ranges[:4]))}{' ...' if len(ranges) > 4 else ''}, erase {job.erase.value}"

@@ -88,7 +88,7 @@ def save(identity: Identity, kept: Content) -> Path:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise OutputError(
-            f"The bytes to keep could not be saved to {path} ({error.strerror}); nothing was erased. "
+            f"The bytes to keep could not be saved to {path} ({error.strerror}), so nothing was erased there. "
             "Free some space, set GDBFLASH_STATE to another folder, or add --no-keep.",
             path=str(path),
         ) from error

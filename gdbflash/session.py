@@ -292,9 +292,9 @@ class LoadedLoader:
         """Erase the sectors of one step."""
         self._succeed("SectorErase", (step.first, step.last), 5.0 * step.sectors)
 
-    def mass_erase(self, sectors: int) -> None:
-        """Erase the whole storage of so many sectors."""
-        seconds = max(400.0, 5.0 * sectors)
+    def mass_erase(self) -> None:
+        """Erase the whole storage."""
+        seconds = max(400.0, 5.0 * self.loader.storage.sector_count)
         self.check()  # before it is noted that it may go on
         with unfinished.noted(self.identity, seconds * self._options.timeout_scale):
             self._succeed("MassErase", (0,), seconds)
@@ -351,7 +351,7 @@ def raw_call(loader: ExternalLoader, function: str, arguments: tuple[int, ...]) 
     """
     storage = loader.storage
     first, second, third, _ = (*arguments, 0, 0, 0, 0)[:4]
-    longest = max(400.0, 5.0 * sum(group.count for group in storage.sectors))
+    longest = max(400.0, 5.0 * storage.sector_count)
     if function == "SectorErase" and storage.contains(first, 1) and first <= second < storage.end and storage.sectors:
         seconds = 5.0 * len(storage.sectors_in(first, second - first + 1))
     else:
@@ -373,13 +373,27 @@ def load(
 
     Raises PlanError when the RAM does not suffice, PrepareError when it does not hold the image, ConnectionLost.
     """
+    device, layout = find_room(target, loader, options, save)
+    observe(placed(device, layout))
     try:
-        device = identify(target, loader.link_address)
-        layout = choose_layout(target, loader, device, options, save)
-        observe(placed(device, layout))
         return LoadedLoader(target, loader, layout, device, options, observe)
     except TargetError as error:
-        raise PrepareError(
-            f"The loader could not be put into RAM: {error.message} Check that the target is halted and powered.",
-            **error.data,
-        ) from error
+        raise _not_loaded(error) from error
+
+
+def find_room(
+    target: Target, loader: ExternalLoader, options: CallOptions, save: Save | None = None
+) -> tuple[DeviceIdentity, Layout]:
+    """Find out which device this is and where in its RAM a loader goes; raises as `load` does."""
+    try:
+        device = identify(target, loader.link_address)
+        return device, choose_layout(target, loader, device, options, save)
+    except TargetError as error:
+        raise _not_loaded(error) from error
+
+
+def _not_loaded(error: TargetError) -> PrepareError:
+    return PrepareError(
+        f"The loader could not be put into RAM: {error.message} Check that the target is halted and powered.",
+        **error.data,
+    )

@@ -92,6 +92,16 @@ class StorageInfo:
         return sum(group.count * group.size for group in self.sectors) or self.size
 
     @property
+    def sector_count(self) -> int:
+        """How many sectors are described."""
+        return sum(group.count for group in self.sectors)
+
+    @property
+    def all_sectors(self) -> tuple[Sector, ...]:
+        """List the sectors; a storage that describes none, and can be erased as a whole alone, counts as one."""
+        return self.sectors_in(self.address, self.extent) if self.sectors else (Sector(self.address, self.extent),)
+
+    @property
     def end(self) -> int:
         """The first address behind the storage."""
         return self.address + self.extent

@@ -152,6 +152,22 @@ def test_loaders_of_several_memories_are_told_apart(sitting: Sitting) -> None:
     assert "SRAM1_H750 0x30000000-0x3001FFFF" in shown
 
 
+def test_two_loaders_for_one_memory_are_refused(sitting: Sitting) -> None:
+    told = "overlap at 0x90000000. Give one loader per memory."
+    assert told in sitting.gdb.run(f"gdbflash loader {LOADER} {LOADER}")
+    assert told in sitting.gdb.run(f"gdbflash checksum 0x90000000 16 -l {LOADER} -l {LOADER}")
+
+
+def test_what_is_said_to_be_given_back_is(sitting: Sitting) -> None:
+    gdb, machine = sitting.gdb, sitting.board.machine
+    gdb.run(f"gdbflash loader {LOADER}")
+    ram = bytes(range(256)) * 256
+    machine.write_memory(0x24000000, ram)
+    shown = gdb.run("gdbflash checksum 0x90000000 16 --before reset --after restore")
+    assert "The core is where its reset left it; what Init did to clocks" in shown
+    assert machine.read_memory(0x24000000, len(ram)) == ram
+
+
 def test_parameters_stand_for_what_a_command_does_not_say(sitting: Sitting) -> None:
     gdb = sitting.gdb
     image = sitting.file("image.bin", b"not compared")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,9 +17,11 @@ from gdbflash.plan import (
     erase_steps,
     plan_chip_erase,
     plan_erase,
+    plan_verify,
     plan_write,
     transfer_steps,
 )
+from gdbflash.planned import planned
 from gdbflash.ranges import Range, joined
 from tests.values import KIB, make_loader
 
@@ -81,6 +85,31 @@ def test_a_missing_function_is_named_before_anything_is_touched(missing: str) ->
     functions = tuple(each for each in ("Init", "Write", "SectorErase") if each != missing)
     with pytest.raises(PlanError, match=f"exports no {missing}"):
         plan_write([make_loader(functions=functions)], [Block(0x90000000, b"a")])
+
+
+def test_comparing_needs_no_function() -> None:
+    loader = make_loader(functions=("Init",))
+    (job,) = plan_verify([loader], [Block(0x90000002, b"abc")])
+    assert (job.loader, job.content.ranges, job.sectors) == (loader, (Range(0x90000002, 3),), ())
+    with pytest.raises(PlanError, match="nothing to compare"):
+        plan_verify([loader], [])
+
+
+def test_a_storage_without_sectors_is_erased_as_a_whole() -> None:
+    loader = make_loader(groups=())
+    loader = replace(loader, storage=replace(loader.storage, size=3 * S))
+    assert plan_chip_erase(loader) == (Sector(0x90000000, 3 * S),)
+    (job,) = plan_write([loader], [Block(0x90000000, b"a")], erase=EraseMode.CHIP, keep=False)
+    assert job.sectors == (Sector(0x90000000, 3 * S),)
+
+
+def test_the_plan_says_what_may_be_erased() -> None:
+    loader = make_loader(functions=("Init", "Write", "SectorErase", "MassErase"))
+    image = [Block(0x90000000, bytes(S))]
+    given_up = planned(plan_write([loader], image, keep=False))
+    assert given_up.summary.endswith("erase sectors (1 sector, or the whole chip where that is quicker)")
+    assert planned(plan_write([loader], image)).summary.endswith("erase sectors (1 sector)")
+    assert planned(plan_write([loader], [Block(0x90000000, bytes(16 * S))])).summary.endswith("(16 sectors)")
 
 
 def test_chip_erase_needs_the_whole_image_or_no_keep() -> None:
