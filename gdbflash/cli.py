@@ -34,7 +34,7 @@ from .events import Event, Started, counted
 from .interruption import Interruption
 from .loader import ExternalLoader, describe, load_loader
 from .loaderreport import show_findings, show_loader
-from .options import VerifyMode
+from .options import After, Before, VerifyMode
 from .plan import EraseMode, need, plan_chip_erase, plan_erase, plan_verify, plan_write
 from .planned import planned
 from .ranges import Range
@@ -324,8 +324,11 @@ def call(settings: Settings, function: str, arguments: tuple[str, ...], init: bo
 @global_options
 @click.pass_obj
 def doctor(settings: Settings, reach: Reach) -> Data:
-    """Look at gdb, server, target, RAM and registers, and say how to get what is missing."""
-    from .doctor import Check, check_host, check_target
+    """Look at gdb, server, target, RAM and registers, and say how to get what is missing.
+
+    The core is halted to be looked at and goes on afterwards; --after and --before say otherwise.
+    """
+    from .doctor import Check, check_host, check_target, leave
     from .reach import reached
 
     checks: list[Check] = []
@@ -341,8 +344,11 @@ def doctor(settings: Settings, reach: Reach) -> Data:
     try:
         place = (reach.server, reach.connect, reach.launch, reach.gdb, settings.log)
         with Interruption().installed(), reached(*place, settings.observe, reach.tcl) as target:
+            if reach.before == Before.RESET.value:
+                target.reset_and_halt()
             for check in check_target(target, loaders, reach.ram):
                 show(check)
+            show(leave(target, After(reach.after or After.RUN)))
     except (SetupError, ConnectionLost) as error:
         show(Check("server", False, error.message))
     bad = [check.name for check in checks if check.ok is False]

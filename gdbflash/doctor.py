@@ -14,10 +14,11 @@ from pathlib import Path
 
 from . import __version__
 from .devices import CPUID_ADDRESS, DEVICES, ram_around
-from .errors import GdbflashError, PlanError
+from .errors import GdbflashError, PlanError, TargetError
 from .gdbs import find_gdb
 from .layout import plan_layout
 from .loader import ExternalLoader
+from .options import After
 from .placement import DeviceIdentity, identify
 from .ranges import Range
 from .target import Target
@@ -110,6 +111,19 @@ def check_target(target: Target, loaders: tuple[ExternalLoader, ...], ram: Range
             yield Check("RAM", True, f"{chosen} for {loader.path}")
         except PlanError as error:
             yield Check("RAM", False, error.message)
+
+
+def leave(target: Target, after: After) -> Check:
+    """Let the core go on as asked, after which the target can only be closed; raises ConnectionLost."""
+    try:
+        if after is After.RUN:
+            target.resume()
+        elif after is After.RESET:
+            target.reset_and_run()
+    except TargetError as error:
+        return Check("core", False, f"it was halted to be looked at and cannot be left so: {error.message}")
+    how = {After.RUN: "it was halted to be looked at and goes on", After.RESET: "it was reset and runs"}
+    return Check("core", True, how.get(after, "it stays halted"))
 
 
 def _known_ram(device: DeviceIdentity, named: Range | None) -> Check:

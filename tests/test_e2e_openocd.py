@@ -177,6 +177,22 @@ def test_the_doctor_tells_of_the_tcl_port(bench: Bench) -> None:
         assert [each["ok"] for each in checks if each["name"] == "Tcl port"] == [found]
 
 
+def test_the_doctor_lets_the_core_go_on(bench: Bench) -> None:
+    machine = bench.machine
+    machine.write_memory(0x24000100, bytes.fromhex("0130 fde7"))  # loop: adds r0, #1; b loop
+    machine.write_register("pc", 0x24000100)
+    machine.write_register("xpsr", 0x01000000)
+    machine.resume()
+    for more, halted in (((), False), (("--after", "halt"), True), (("--after", "run"), False)):
+        code, events, shown = bench.run("doctor", *more)
+        assert code == 0, shown
+        assert (machine.halted is not None) is halted
+        said = "it stays halted" if halted else "it was halted to be looked at and goes on"
+        assert {"name": "core", "ok": True, "message": said} in events[-1]["checks"]  # type: ignore[operator]
+    machine.halt()
+    assert machine.read_register("pc") in (0x24000100, 0x24000102)
+
+
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 def test_breakpoints_of_the_kind_that_the_users_configuration_forces(
     capsys: pytest.CaptureFixture[str], kind: str
