@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from . import corereset, tcl
-from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, PrepareError
+from .errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, OutputError, PrepareError
 from .memoryproof import ProvenMemory
 from .mi import MiClient, Record
 from .mimemory import MiWire
@@ -233,7 +233,10 @@ class MiTarget:
                 while not self._tcl.is_running() and time.monotonic() < end:
                     time.sleep(0.001)
                 self._tcl.load(address, data, self._client.directory)
-        except CommandRefused:  # the file is not OpenOCD's to read, or the memory not to write
+        except (
+            CommandRefused,
+            OutputError,
+        ):  # no room for the file, or not OpenOCD's to read or write
             self._loads = False
         except ConnectionLost:
             self._tcl = None

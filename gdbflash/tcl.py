@@ -18,6 +18,7 @@ from pathlib import Path
 
 from .errors import CommandRefused, ConnectionLost, MemoryAccessError, ServerMissing
 from .runlog import Trace
+from .transfers import fill
 
 _END = b"\x1a"
 """Ends every command and every reply."""
@@ -154,13 +155,14 @@ class TclTarget:
     def load(self, address: int, data: bytes, directory: Path) -> None:
         """Write bytes by a file in directory, which OpenOCD reads by itself, also while the core runs.
 
-        Raises CommandRefused when OpenOCD cannot read the file or write what is in it, ConnectionLost.
+        Raises OutputError when the file cannot be written, CommandRefused when OpenOCD cannot read it or write what is
+        in it, ConnectionLost.
         """
         file = directory / "beside.bin"
         if set(str(file)) & set('{}\\"$[]'):
             raise CommandRefused(f"{file} cannot be named in Tcl.", command="load_image", reply="a special character")
         try:
-            file.write_bytes(data)
+            fill(file, data)
             script = f"targets {{{self.name}}}; load_image {{{file}}} {address:#x} bin"
             self._port.run(script, ANSWER_TIMEOUT + len(data) / SLOWEST)
         finally:

@@ -14,7 +14,7 @@ from gdbflash.board.machine import Machine
 from gdbflash.board.stlinktcp import StlinkServer
 from gdbflash.call import Call, Returned
 from gdbflash.endpoint import Endpoint
-from gdbflash.errors import CommandRefused, ConnectionLost
+from gdbflash.errors import CommandRefused, ConnectionLost, OutputError
 from gdbflash.events import Event, Noted
 from gdbflash.flasher import Flasher
 from gdbflash.image import Block
@@ -132,8 +132,12 @@ def test_what_arrives_damaged_is_sent_again(bench: Bench, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     "error",
-    [CommandRefused("no such file", command="load_image", reply=""), ConnectionLost("gone", reply="")],
-    ids=["refused", "port lost"],
+    [
+        CommandRefused("no such file", command="load_image", reply=""),
+        ConnectionLost("gone", reply=""),
+        OutputError("no space left", path=""),
+    ],
+    ids=["refused", "port lost", "full disk"],
 )
 def test_after_a_failure_nothing_more_is_sent_beside(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -95,7 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "endpoint": {"errors"},
     "gdbs": {"errors"},
     "mi": {"errors", "runlog"},
-    "tcl": {"errors", "runlog"},
+    "tcl": {"errors", "runlog", "transfers"},
     "mivalues": {"mi", "target"},
     "transfers": {"errors"},
     "mimemory": {"errors", "mi", "mivalues", "transfers"},
