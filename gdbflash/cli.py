@@ -37,7 +37,6 @@ from .loaderreport import show_findings, show_loader
 from .options import After, Before, VerifyMode
 from .plan import EraseMode, need, plan_chip_erase, plan_erase, plan_verify, plan_write
 from .planned import planned
-from .ranges import Range
 from .spec import load_images, loader_for, only, parse_number, place, whole_range
 
 if TYPE_CHECKING:
@@ -256,7 +255,7 @@ def blank_check(settings: Settings, address: int | None, size: str | None, reach
     loaders = reach.loaders()
     if address is None:
         loader = only(loaders)
-        where = Range(loader.storage.address, loader.storage.extent)
+        where = loader.storage.span
     else:
         loader, where = place(loaders, address, size or "all")
     if loader.storage.is_ram:
@@ -302,7 +301,7 @@ def call(settings: Settings, function: str, arguments: tuple[str, ...], init: bo
         raise InputError("A call takes at most four arguments, r0 to r3.")
     numbers = [None if each == "buffer" else parse_number(each) for each in arguments]
     with flashing(settings, reach, loaders) as flasher:
-        buffer = flasher.open(loader).layout.buffers[0].address
+        buffer = flasher.open(loader).layout.buffer.address
         values = tuple(buffer if each is None else each for each in numbers)
         one = raw_call(loader, function, values)
         returned, stack = flasher.call(loader, one, init=init and function not in ("Init", "DeInit"))

@@ -212,9 +212,8 @@ def _instructions_round(target: Target, start: int, place: int) -> tuple[Instruc
 
 def _with_samples(target: Target, seen: Evidence) -> Evidence:
     samples = [seen.stop.pc]
-    seconds = max(SAMPLE_SECONDS, target.capabilities.shortest_run)
     for _ in range(SAMPLES - 1):
-        stop = target.run_until(seen.layout.return_address, seconds)
+        stop = target.run_until(seen.layout.return_address, SAMPLE_SECONDS)
         if stop.reason is StopReason.ARRIVED:
             return replace(seen, samples=tuple(samples), late_result=target.read_registers(["r0"])["r0"])
         samples.append(stop.pc)

@@ -24,13 +24,12 @@ from .gdboptions import Parameters, named
 from .gdbprogress import Progress
 from .gdbsession import shown, trace_commands
 from .ingdb import GdbTarget
-from .loader import ExternalLoader, load_loader
+from .loader import load_loader
 from .options import After, Before, RunOptions, VerifyMode
 from .output import OutputFile
 from .plan import EraseMode, check_apart, need, plan_chip_erase, plan_erase, plan_verify, plan_write
 from .planned import planned
 from .profiles import PROFILES
-from .ranges import Range
 from .runlog import RunLog
 from .session import raw_call
 from .spec import load_images, only, place
@@ -127,7 +126,7 @@ class Commands:
             loaders = [load_loader(named(path)) for path in words.files]
             check_apart(loaders)
             for found in loaders:
-                say(f"{found.storage.name}: {_span(found)}, {bytes_in_words(found.storage.extent)}\n")
+                say(f"{found.storage.name}: {found.storage.span}, {bytes_in_words(found.storage.extent)}\n")
             self.parameters.loader.value = " ".join(_quoted(str(named(each).resolve())) for each in words.files)
         else:
             gdb.execute("show gdbflash loader")
@@ -141,7 +140,7 @@ class Commands:
             functions = ", ".join(f"{name} 0x{address:08X}" for name, address in sorted(found.functions.items()))
             say(
                 f"{storage.name} ({storage.type_name}), {found.path}\n"
-                f"  storage    {_span(found)}, {bytes_in_words(storage.extent)}\n"
+                f"  storage    {found.storage.span}, {bytes_in_words(storage.extent)}\n"
                 f"  sectors    {groups or 'none'}\n"
                 f"  page       {bytes_in_words(storage.page_size)}, erased 0x{storage.erased_value:02X}\n"
                 f"  functions  {functions}\n"
@@ -211,7 +210,7 @@ class Commands:
         loaders = self.parameters.loaders(words)
         if words.address is None:
             loader = only(loaders)
-            where = _span(loader)
+            where = loader.storage.span
         else:
             loader, where = place(loaders, words.address, words.size or "all")
         if loader.storage.is_ram:
@@ -235,7 +234,7 @@ class Commands:
         if len(words.arguments) > 4:
             raise InputError("A call takes at most four arguments, r0 to r3.")
         with self.flashing(self.parameters.run_options(words, (loader,))) as flasher:
-            buffer = flasher.open(loader).layout.buffers[0].address
+            buffer = flasher.open(loader).layout.buffer.address
             values = tuple(buffer if each is None else each for each in words.arguments)
             one = raw_call(loader, words.function, values)
             init = words.init and words.function not in ("Init", "DeInit")
@@ -288,13 +287,9 @@ class Commands:
             say(f"target   {error.message}\n")
         try:
             for found in self.parameters.loaders(argparse.Namespace(loader=None)):
-                say(f"loader   {found.path}: {found.storage.name} {_span(found)}\n")
+                say(f"loader   {found.path}: {found.storage.name} {found.storage.span}\n")
         except GdbflashError as error:
             say(f"loader   {error.message}\n")
-
-
-def _span(loader: ExternalLoader) -> Range:
-    return Range(loader.storage.address, loader.storage.extent)
 
 
 def _quoted(path: str) -> str:

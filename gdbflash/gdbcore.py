@@ -15,13 +15,8 @@ import gdb
 from .errors import CommandRefused, PrepareError
 from .gdbmemory import lost_told
 from .gdbsession import run
+from .target import register_name
 
-_REGISTERS = frozenset(
-    [f"r{number}" for number in range(13)]
-    + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"]
-    + [f"s{number}" for number in range(32)]
-)
-_ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
 # A line of `maintenance print remote-registers`: name, GDB's number, place among its kind, offset, size, type, and,
 # for a register that the server has, the server's number.
 _REMOTE = re.compile(r"^\s*(\w+)\s+\d+\s+\d+\s+\d+\s+(\d+)\s+\S+\s+(\d+)\b", re.MULTILINE)
@@ -34,8 +29,8 @@ class CoreRegisters:
         """Look up what GDB and the server call them; raises PrepareError when they are not a Cortex-M's."""
         self._spellings: dict[str, str] = {}
         for register in gdb.selected_frame().architecture().registers():
-            plain = _ALIASES.get(register.name.lower(), register.name.lower())
-            if plain in _REGISTERS:
+            plain = register_name(register.name)
+            if plain is not None:
                 self._spellings.setdefault(plain, register.name)
         if not {"pc", "sp", "lr", "xpsr"} <= set(self._spellings):
             raise PrepareError("The target that GDB is connected to shows no Cortex-M core (no xPSR).")

@@ -54,7 +54,7 @@ def split_program(path: Path, loaders: Sequence[ExternalLoader], flash: Sequence
     if not is_elf(data):
         raise ImageFileError(f"{name} is no ELF file. Use gdbflash write for other images.", path=name)
     blocks = parse_image(data, name).blocks
-    storages = joined(Range(each.storage.address, each.storage.extent) for each in loaders)
+    storages = joined(each.storage.span for each in loaders)
     internal = without(joined(flash), storages)
     return Program(
         name,

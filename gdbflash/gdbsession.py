@@ -129,11 +129,6 @@ class UserSession:
         if self._unwinder is not None:
             self._unwinder.stack = range(stack_pointer - DEEPEST_STACK, stack_pointer + 1)
 
-    @property
-    def stack(self) -> range:
-        """Where loaders' frames are."""
-        return self._unwinder.stack if self._unwinder is not None else range(0)
-
     def restore(self) -> list[str]:
         """Give everything back, after registers and memory were; returns what could not be, in sentences.
 

@@ -35,7 +35,7 @@ class Layout:
 
     From low to high: the word for the return address, the loader's segments (which may lie anywhere), then in the
     largest free stretch the entry of calls, the digest routine, scratch, stack (growing down to its canary) and
-    buffers, each followed by a guard word.
+    the buffer, followed by a guard word.
     """
 
     ram: Range
@@ -44,7 +44,7 @@ class Layout:
     routine: Range
     scratch: Range
     stack: Range
-    buffers: tuple[Range, ...]
+    buffer: Range
 
     @property
     def stack_top(self) -> int:
@@ -54,19 +54,19 @@ class Layout:
     @property
     def last_word(self) -> int:
         """The highest word in use: proof that the RAM is as large as thought."""
-        return self.buffers[-1].end
+        return self.buffer.end
 
     @property
     def used(self) -> tuple[Range, ...]:
         """What is overwritten, the loader's segments excepted."""
-        ours = (self.entry, self.routine, self.scratch, self.stack, *self.buffers)
+        ours = (self.entry, self.routine, self.scratch, self.stack, self.buffer)
         return (Range(self.return_address, WORD), *ours, Range(self.last_word, WORD))
 
 
-def plan_layout(loader: ExternalLoader, ram: Range, *, buffers: int = 1, largest_buffer: int | None = None) -> Layout:
+def plan_layout(loader: ExternalLoader, ram: Range, *, largest_buffer: int | None = None) -> Layout:
     """Share out the RAM around a loader; raises PlanError when it is too small.
 
-    buffers is 1 or 2; buffer sizes are equal multiples of 8, at most largest_buffer bytes.
+    The buffer is a multiple of 8 long, at most largest_buffer bytes.
     """
     if loader.return_address not in ram:
         raise PlanError(
@@ -89,10 +89,10 @@ def plan_layout(loader: ExternalLoader, ram: Range, *, buffers: int = 1, largest
     free = max(room, key=lambda each: each.size, default=Range(ram.end, 0))
     start, end = -(-free.address // 8) * 8, free.end // 8 * 8
     routine = Range(start + entry.SIZE, ROUTINE if end - start >= 4 * LARGE_STACK else LEAST_ROUTINE)
-    fixed = entry.SIZE + routine.size + SCRATCH_SIZE + buffers * 8
+    fixed = entry.SIZE + routine.size + SCRATCH_SIZE + 8
     total = end - start - fixed
     stack_size = LARGE_STACK if total >= 4 * LARGE_STACK else max(LEAST_STACK, total // 4 // 8 * 8)
-    size = (total - stack_size) // buffers // 8 * 8
+    size = (total - stack_size) // 8 * 8
     if size >= loader.storage.page_size > 0:
         size -= size % _even(loader.storage.page_size)
     if largest_buffer is not None:
@@ -105,7 +105,6 @@ def plan_layout(loader: ExternalLoader, ram: Range, *, buffers: int = 1, largest
         )
     scratch = Range(routine.end, SCRATCH_SIZE)
     stack = Range(scratch.end, stack_size)
-    first = stack.end
     return Layout(
         ram=ram,
         return_address=loader.return_address,
@@ -113,7 +112,7 @@ def plan_layout(loader: ExternalLoader, ram: Range, *, buffers: int = 1, largest
         routine=routine,
         scratch=scratch,
         stack=stack,
-        buffers=tuple(Range(first + index * (size + 8), size) for index in range(buffers)),
+        buffer=Range(stack.end, size),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from .console import Console
 from .events import bytes_in_words
 from .loader import ExternalLoader
-from .ranges import Range
 
 
 def show_loader(console: Console, found: ExternalLoader) -> None:
@@ -19,7 +18,7 @@ def show_loader(console: Console, found: ExternalLoader) -> None:
         [
             ("name", storage.name),
             ("type", storage.type_name),
-            ("storage", f"{Range(storage.address, storage.extent)}  {bytes_in_words(storage.extent)}"),
+            ("storage", f"{storage.span}  {bytes_in_words(storage.extent)}"),
             ("sectors", groups or "none"),
             ("page", bytes_in_words(storage.page_size)),
             ("erased", f"0x{storage.erased_value:02X}"),

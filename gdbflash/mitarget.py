@@ -20,7 +20,7 @@ from .mireturn import ReturnPoint
 from .mivalues import instructions_in, pc_in, registers_in
 from .profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
 from .runlog import Trace
-from .target import Capabilities, Instruction, Stop, StopReason
+from .target import Capabilities, Instruction, Stop, StopReason, register_name
 
 RESET_TIMEOUT = 20.0
 """Seconds for a monitor command; a reset through a slow probe with its scripts takes a few."""
@@ -29,14 +29,8 @@ START_WAIT = 0.05
 HALT_TIMEOUT = 5.0
 """Seconds for a running core to halt after the interrupt; OpenOCD polls every 0.1 s."""
 
-REGISTERS = frozenset(
-    [f"r{number}" for number in range(13)]
-    + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"]
-    + [f"s{number}" for number in range(32)]
-)
 _THIS_HOST = ("127.0.0.1", "localhost", "[::1]")
 """Where OpenOCD sees the files that we write."""
-_ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
 
 
 class MiTarget:
@@ -372,8 +366,8 @@ class MiTarget:
                 self.take(step)
             names = self._client.command("-data-list-register-names").payload.get("register-names", [])
             for number, name in enumerate(names):
-                plain = _ALIASES.get(str(name).lower(), str(name).lower())
-                if plain in REGISTERS:
+                plain = register_name(str(name))
+                if plain is not None:
                     self._numbers.setdefault(plain, number)
             self.read_registers(["pc", "sp", "lr", "xpsr"])
         except CommandRefused as error:

@@ -20,7 +20,6 @@ class CallOptions:
     irq: bool = False
     ignore_init_result: bool = False
     timeout_scale: float = 1.0
-    buffers: int = 1
     largest_buffer: int | None = None
 
 

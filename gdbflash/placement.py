@@ -69,7 +69,7 @@ def choose_layout(
     """
     stretches = (options.ram,) if options.ram else ram_around(loader.link_address, device.device_id)
     for ram in stretches:
-        layout = plan_layout(loader, ram, buffers=options.buffers, largest_buffer=options.largest_buffer)
+        layout = plan_layout(loader, ram, largest_buffer=options.largest_buffer)
         if save is not None:
             save((*layout.used, *(Range(each.address, each.memory_size) for each in loader.load_segments)))
         if _is_memory(target, layout.last_word):
@@ -99,7 +99,7 @@ def initial_memory(loader: ExternalLoader, layout: Layout, routine: Routine) -> 
     """
     segments = Content(tuple((each.address, memoryview(each.data)) for each in loader.load_segments if each.data))
     zeros = Content(tuple((each.address, memoryview(bytes(each.size))) for each in loader.zero_ranges if each.size))
-    paint = [layout.stack, *(Range(buffer.end, WORD) for buffer in layout.buffers)]
+    paint = [layout.stack, Range(layout.buffer.end, WORD)]
     ours = [
         (layout.return_address, memoryview(_BKPT)),
         (layout.entry.address, memoryview(ENTRY_CODE)),
@@ -119,12 +119,12 @@ def placed(device: DeviceIdentity, layout: Layout) -> Detailed:
     return Detailed(
         "placed",
         f"The device is {name}; in its RAM {layout.ram} calls return to 0x{layout.return_address:08X}, the stack is "
-        f"{layout.stack}, the buffer {layout.buffers[0]}.",
+        f"{layout.stack}, the buffer {layout.buffer}.",
         {
             "device_id": device.device_id,
             "unit": device.unit,
             "ram": [layout.ram.address, layout.ram.size],
             "stack": [layout.stack.address, layout.stack.size],
-            "buffer": [layout.buffers[0].address, layout.buffers[0].size],
+            "buffer": [layout.buffer.address, layout.buffer.size],
         },
     )

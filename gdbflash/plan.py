@@ -172,14 +172,14 @@ def _shared_out(
 def _holder(loaders: Sequence[ExternalLoader], where: Range) -> int:
     """Find the index of the loader whose storage holds a whole range."""
     for index, loader in enumerate(loaders):
-        if where.address in Range(loader.storage.address, loader.storage.extent):
+        if where.address in loader.storage.span:
             check_inside(loader, where)
             return index
     raise _outside(loaders, where)
 
 
 def _outside(loaders: Sequence[ExternalLoader], where: Range) -> PlanError:
-    places = ", ".join(f"{each.storage.name} {_span(each)}" for each in loaders)
+    places = ", ".join(f"{each.storage.name} {each.storage.span}" for each in loaders)
     return PlanError(
         f"{where} lies outside the storage of the loader given: {places}. "
         "Give an address in it, or the loader (-l) of the memory meant.",
@@ -188,13 +188,9 @@ def _outside(loaders: Sequence[ExternalLoader], where: Range) -> PlanError:
     )
 
 
-def _span(loader: ExternalLoader) -> Range:
-    return Range(loader.storage.address, loader.storage.extent)
-
-
 def check_inside(loader: ExternalLoader, where: Range) -> None:
     """Raise PlanError unless the range lies in the loader's storage."""
-    span = _span(loader)
+    span = loader.storage.span
     if where.address not in span:
         raise _outside((loader,), where)
     if where.end > span.end:
@@ -221,7 +217,7 @@ def plan_storage(
         return StorageJob(loader, content, mode, (), ())
     if mode is EraseMode.CHIP:
         need(loader, "MassErase")
-        rest = without((_span(loader),), content.ranges)
+        rest = without((loader.storage.span,), content.ranges)
         if rest and keep:
             raise PlanError(
                 f"A chip erase would lose what lies outside the image, {rest[0]} first. "
@@ -234,7 +230,7 @@ def plan_storage(
     sectors = touched_sectors(loader, content.ranges)
     gaps = without(spans(sectors), content.ranges)
     or_chip = erase is None and "MassErase" in loader.functions
-    if keep and without((_span(loader),), content.ranges):
+    if keep and without((loader.storage.span,), content.ranges):
         or_chip = False
     return StorageJob(loader, content, mode, sectors, gaps if keep else (), keep, or_chip)
 

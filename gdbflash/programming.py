@@ -103,6 +103,6 @@ class Programming:
         self._opened.write(where.address, data, place=buffer.address)
 
     def _halves(self) -> tuple[Range, Range]:
-        buffer = self._opened.layout.buffers[0]
+        buffer = self._opened.layout.buffer
         size = buffer.size // 16 * 8
         return Range(buffer.address, size), Range(buffer.address + size, size)

@@ -221,7 +221,7 @@ class LoadedLoader:
     @property
     def chunk(self) -> int:
         """The most that one Write or Read call can move."""
-        return self.layout.buffers[0].size
+        return self.layout.buffer.size
 
     def write(self, address: int, data: bytes, *, place: int | None = None) -> Returned | None:
         """Program up to `chunk` bytes, put at place in the buffer before.
@@ -231,7 +231,7 @@ class LoadedLoader:
         if self.loader.storage.is_ram and "Write" not in self.loader.functions:
             self.target.write_memory(address, data)
             return None
-        buffer = self.layout.buffers[0].address if place is None else place
+        buffer = self.layout.buffer.address if place is None else place
         call = self._write_call(address, len(data), buffer)
         returned = self.call(call, (buffer, data))
         expect_success(call, returned)
@@ -256,7 +256,7 @@ class LoadedLoader:
         """Read up to `chunk` bytes through Read where there is one, else from the mapped window."""
         if "Read" not in self.loader.functions:
             return self.target.read_memory(where.address, where.size)
-        buffer = self.layout.buffers[0].address
+        buffer = self.layout.buffer.address
         # A Read that does nothing and says 1 must not show what Write left in the buffer.
         paint = PAINT * min(4, -(-where.size // WORD))
         call = Call("Read", need(self.loader, "Read"), (where.address, where.size, buffer), reading_time(where.size))
@@ -306,7 +306,7 @@ class LoadedLoader:
         """
         if address % WORD or len(data) % WORD:
             raise PlanError(f"Verify compares whole words, not {len(data)} bytes at 0x{address:08X}.")
-        buffer = self.layout.buffers[0].address
+        buffer = self.layout.buffer.address
         arguments = (address, buffer, len(data) // WORD, 0)
         call = Call("Verify", need(self.loader, "Verify"), arguments, reading_time(len(data)))
         returned = self.call(call, (buffer, data))
@@ -321,7 +321,7 @@ class LoadedLoader:
         """Note a stack that ran out or a guard word behind a buffer that was overwritten."""
         for name, address in (
             ("stack", self.layout.stack.address),
-            *(("buffer", buffer.end) for buffer in self.layout.buffers),
+            ("buffer", self.layout.buffer.end),
         ):
             if self.target.read_memory(address, WORD) != PAINT:
                 self._observe(

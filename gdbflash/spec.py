@@ -90,7 +90,7 @@ def load_images(specifications: Sequence[str]) -> Image:
 def loader_for(loaders: Sequence[ExternalLoader], where: Range) -> ExternalLoader:
     """Find the loader whose storage holds a range; raises PlanError."""
     for loader in loaders:
-        if where.address in Range(loader.storage.address, loader.storage.extent):
+        if where.address in loader.storage.span:
             check_inside(loader, where)
             return loader
     for loader in loaders:

@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from .errors import PlanError, printable
+from .ranges import Range
 
 STRUCT_SIZE = 200
 LEAST_SIZE = 120
@@ -102,6 +103,11 @@ class StorageInfo:
         return self.sectors_in(self.address, self.extent) if self.sectors else (Sector(self.address, self.extent),)
 
     @property
+    def span(self) -> Range:
+        """Where it lies."""
+        return Range(self.address, self.extent)
+
+    @property
     def end(self) -> int:
         """The first address behind the storage."""
         return self.address + self.extent
@@ -109,13 +115,6 @@ class StorageInfo:
     def contains(self, address: int, size: int) -> bool:
         """Tell whether size bytes at address lie wholly in the storage."""
         return self.address <= address and size >= 0 and address + size <= self.end
-
-    def sector_at(self, address: int) -> Sector:
-        """Find the sector that holds address; raises PlanError where there is none."""
-        self._need_sectors(address, 1)
-        index = bisect_right(self._group_starts, address) - 1
-        start, size = self._group_starts[index], self.sectors[index].size
-        return Sector(start + (address - start) // size * size, size)
 
     def sectors_in(self, address: int, size: int) -> tuple[Sector, ...]:
         """List the sectors touched by size bytes at address; raises PlanError where any byte has none."""
@@ -142,7 +141,7 @@ class StorageInfo:
         if not self.sectors:
             raise PlanError(
                 f"The loader of {self.name} describes no sectors, so none can be found at 0x{address:08X}. "
-                "Use --erase none, or a loader with a sector table.",
+                "It can be erased as a whole alone, or written with --erase none; or use a loader with a sector table.",
                 address=address,
                 size=size,
             )

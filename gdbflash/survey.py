@@ -35,7 +35,7 @@ class Survey:
         self._routine = opened.routine
         # Where there is a Read the window may not be mapped: nearly all of those loaders never map it.
         self._read = opened.loader.functions.get("Read", 0)
-        self._buffer = opened.layout.buffers[0].address if self._read else 0
+        self._buffer = opened.layout.buffer.address if self._read else 0
         self._pace = Pace(FIRST_CALL, PIECE, MOST_CALL)
         self._erased: dict[tuple[int, int], bytes] = {}
 

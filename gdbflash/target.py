@@ -26,6 +26,20 @@ class StopReason(enum.Enum):
     """The core halted by itself at another address: a fault, another breakpoint, somebody else's halt."""
 
 
+_REGISTERS = frozenset(
+    [f"r{number}" for number in range(13)]
+    + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"]
+    + [f"s{number}" for number in range(32)]
+)
+_ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
+
+
+def register_name(theirs: str) -> str | None:
+    """Give the name here of a register by what a debugger calls it; None for one that nobody here needs."""
+    plain = _ALIASES.get(theirs.lower(), theirs.lower())
+    return plain if plain in _REGISTERS else None
+
+
 @dataclass(frozen=True)
 class Stop:
     """Where and why a run ended; the core is halted."""
@@ -49,8 +63,6 @@ class Capabilities:
     """`write_while_running` works, also for much data."""
     work_area: range | None = None
     """RAM in which the server may run code of its own without keeping what is there; None: nowhere."""
-    shortest_run: float = 0.0
-    """Seconds below which the time-out of `run_until` may be missed."""
 
 
 @dataclass(frozen=True)

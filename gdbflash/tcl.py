@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import CommandRefused, ConnectionLost, MemoryAccessError, ServerMissing
+from .errors import CommandRefused, ConnectionLost, ServerMissing
 from .runlog import Trace
 from .transfers import fill
 
@@ -127,27 +127,6 @@ class TclTarget:
         """
         self._port.do(f"{{{self.name}}} arp_poll")
 
-    def read_memory(self, address: int, size: int) -> bytes:
-        """Read bytes, also while the core runs; raises MemoryAccessError, ConnectionLost."""
-        said = self._access("read", address, size, f"{size}")
-        try:
-            data = bytes(int(each, 0) for each in said.split())
-        except ValueError:
-            data = b""
-        if len(data) != size:
-            raise _inaccessible("read", address, size, f"it answered {said[:80]!r}")
-        return data
-
-    def write_memory(self, address: int, data: bytes) -> None:
-        """Write bytes, also while the core runs; raises MemoryAccessError, ConnectionLost."""
-        self._access("write", address, len(data), f"{{{' '.join(map(str, data))}}}")
-
-    def _access(self, way: str, address: int, size: int, rest: str) -> str:
-        try:
-            return self._port.run(f"{{{self.name}}} {way}_memory {address:#x} 8 {rest}")
-        except CommandRefused as error:
-            raise _inaccessible(way, address, size, str(error.data["reply"])) from error
-
     def is_running(self) -> bool:
         """Tell whether OpenOCD has let the core run and not seen it halt; raises CommandRefused, ConnectionLost."""
         return self._port.run(f"{{{self.name}}} curstate") == "running"
@@ -171,12 +150,6 @@ class TclTarget:
     def close(self) -> None:
         """Give the port up; never raises."""
         self._port.close()
-
-
-def _inaccessible(way: str, address: int, size: int, why: str) -> MemoryAccessError:
-    return MemoryAccessError(
-        f"OpenOCD could not {way} {size} bytes at {address:#010x} ({why}).", address=address, size=size
-    )
 
 
 def poll_pause(passed: float) -> float:

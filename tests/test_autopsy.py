@@ -34,7 +34,7 @@ LAYOUT = Layout(
     routine=Range(0x24001878, 0x1000),
     scratch=Range(0x24002878, 0x100),
     stack=Range(0x24002978, 0x1000),
-    buffers=(Range(0x24003978, 0x1000),),
+    buffer=Range(0x24003978, 0x1000),
 )
 WRITE = Call("Write", 0x24000200, (0x90000000, 0x100, 0x24003978), timeout=5.0)
 HANDLER = 0x08000044

@@ -102,7 +102,7 @@ def layout_at(ram: int) -> Layout:
         routine=Range(ram + 0x200, 0x400),
         scratch=Range(ram + 0x600, 0x100),
         stack=Range(ram + 0x800, 0x800),
-        buffers=(Range(ram + 0x1000, 0x1000),),
+        buffer=Range(ram + 0x1000, 0x1000),
     )
 
 

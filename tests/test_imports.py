@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runlog": {"errors", "events"},
     "target": {"errors"},
     "options": {"ranges"},
-    "storage": {"errors"},
+    "storage": {"errors", "ranges"},
     "elf": {"errors"},
     "files": {"errors"},
     "findings": {"errors", "ranges", "storage"},
@@ -123,7 +123,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gdbsession": {"errors", "runlog"},
     "memoryproof": {"errors", "profiles"},
     "gdbmemory": {"errors", "gdbsession", "transfers"},
-    "gdbcore": {"errors", "gdbmemory", "gdbsession"},
+    "gdbcore": {"errors", "gdbmemory", "gdbsession", "target"},
     "gdbrun": {"errors", "tcl"},
     "ingdb": {
         "corereset",

@@ -25,23 +25,17 @@ def test_h750_layout_whole() -> None:
         routine=Range(0x240012A8, 4096),
         scratch=Range(0x240022A8, 256),
         stack=Range(0x240023A8, 16 * KIB),
-        buffers=(Range(0x240063A8, 0x79C00),),
+        buffer=Range(0x240063A8, 0x79C00),
     )
     assert layout.stack_top == 0x240063A8
     assert layout.last_word == 0x2407FFA8
-
-
-def test_two_buffers_are_equal_and_each_has_its_guard_word() -> None:
-    first, second = plan_layout(make_loader(), AXI, buffers=2).buffers
-    assert first == Range(0x240063A8, 0x3CE00)
-    assert second == Range(first.end + 8, 0x3CE00)
 
 
 def test_storage_info_at_the_top_of_ram_is_left_alone() -> None:
     loader = make_loader(segments=((0x24000004, 0x1000, 0x1000), (0x2407FF00, 200, 200)))
     layout = plan_layout(loader, AXI)
     assert layout.entry.address == 0x24001008
-    assert layout.buffers[0].end + 4 <= 0x2407FF00
+    assert layout.buffer.end + 4 <= 0x2407FF00
 
 
 def test_a_small_ram_keeps_the_least_stack() -> None:
@@ -49,7 +43,7 @@ def test_a_small_ram_keeps_the_least_stack() -> None:
     layout = plan_layout(loader, Range(0x20000000, 8 * KIB))
     assert layout.routine.size == 1024
     assert layout.stack.size == 1024
-    assert layout.buffers[0].size == 2560
+    assert layout.buffer.size == 2560
 
 
 @pytest.mark.parametrize(
@@ -67,22 +61,21 @@ def test_ram_that_does_not_fit_is_refused(ram: Range, words: str) -> None:
 
 @given(
     st.integers(3 * KIB, 700 * KIB),
-    st.integers(1, 2),
     st.sampled_from([16, 256, 512, 4096, 65536, 1 << 24]),
     st.integers(1, 60000),
 )
-def test_parts_never_overlap_and_stay_in_ram(ram_size: int, buffers: int, page: int, image: int) -> None:
+def test_parts_never_overlap_and_stay_in_ram(ram_size: int, page: int, image: int) -> None:
     loader = make_loader(page_size=page, segments=((0x24000004, image, image + 7),))
     ram = Range(0x24000000, ram_size)
     try:
-        layout = plan_layout(loader, ram, buffers=buffers)
+        layout = plan_layout(loader, ram)
     except PlanError:
         return
     parts = sorted([*layout.used, Range(0x24000004, image + 7)])
     assert all(low.end <= high.address for low, high in itertools.pairwise(parts))
     assert parts[-1].end <= ram.end
     assert layout.stack_top % 8 == 0
-    assert all(each.address % 8 == 0 and each.size % 8 == 0 for each in layout.buffers)
+    assert layout.buffer.address % 8 == layout.buffer.size % 8 == 0
     assert layout.stack.size >= KIB
     assert Routine(layout.routine, Key(1, 2, 3, 5)).image
 

@@ -41,13 +41,13 @@ class TestGeometry:
             (0x97FFFFFF, Sector(0x97FC0000, 262144)),
         ],
     )
-    def test_sector_at(self, address: int, sector: Sector) -> None:
-        assert MIXED.sector_at(address) == sector
+    def test_one_byte_lies_in_one_sector(self, address: int, sector: Sector) -> None:
+        assert MIXED.sectors_in(address, 1) == (sector,)
 
     @pytest.mark.parametrize("address", [0x8FFFFFFF, 0x98000000, 0])
     def test_no_sector_outside(self, address: int) -> None:
         with pytest.raises(PlanError, match="0x90000000-0x97FFFFFF") as caught:
-            MIXED.sector_at(address)
+            MIXED.sectors_in(address, 1)
         assert caught.value.data == {"address": address, "size": 1}
 
     def test_sectors_across_groups(self) -> None:
@@ -81,8 +81,7 @@ class TestGeometry:
         bare = storage(size=0x1000)
         with pytest.raises(PlanError, match="describes no sectors"):
             bare.sectors_in(0x90000000, 1)
-        with pytest.raises(PlanError, match="describes no sectors"):
-            bare.sector_at(0x90000000)
+        assert bare.all_sectors == (Sector(0x90000000, 0x1000),)
 
     def test_contains(self) -> None:
         assert MIXED.contains(0x90000000, 128 << 20)
@@ -111,7 +110,6 @@ class TestGeometry:
         first, last = 1000 + offset, 1000 + offset + size - 1
         touched = tuple(each for each in every if each.address <= last and first < each.address + each.size)
         assert info.sectors_in(first, size) == touched
-        assert info.sector_at(first) == touched[0]
 
 
 class TestDecode:

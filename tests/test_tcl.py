@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager
 import pytest
 
 from gdbflash import tcl
-from gdbflash.errors import CommandRefused, ConnectionLost, MemoryAccessError, ServerMissing
-from gdbflash.tcl import TclPort, TclTarget, find
+from gdbflash.errors import CommandRefused, ConnectionLost, ServerMissing
+from gdbflash.tcl import TclPort, find
 
 Answer = Callable[[bytes], bytes]
 
@@ -187,31 +187,6 @@ def test_a_connection_of_gdb_that_is_lost_meanwhile_is_told() -> None:
 
     with answering(lambda _: b"0 \x1a") as (port, _), pytest.raises(ConnectionLost, match="gone"):
         find("127.0.0.1", port, monitor)
-
-
-def test_memory_of_the_running_core() -> None:
-    replies = iter([b"0 0x1 0xff 0x30\x1a", b"0 \x1a", b"1 read_memory: failed to read memory\x1a"])
-    with answering(lambda _: next(replies)) as (port, received):
-        target = TclTarget(TclPort("127.0.0.1", port), "cpu")
-        assert target.read_memory(0x24000000, 3) == b"\x01\xff\x30"
-        target.write_memory(0x24000001, b"\x00\x80")
-        with pytest.raises(MemoryAccessError, match="could not read 4 bytes at 0xa0000000") as caught:
-            target.read_memory(0xA0000000, 4)
-        target.close()
-    assert (caught.value.data["address"], caught.value.data["size"]) == (0xA0000000, 4)
-    assert [re.search(rb"\{(.*)\} gdbflash", each)[1] for each in received] == [  # type: ignore[index]
-        b"{cpu} read_memory 0x24000000 8 3",
-        b"{cpu} write_memory 0x24000001 8 {0 128}",
-        b"{cpu} read_memory 0xa0000000 8 4",
-    ]
-
-
-@pytest.mark.parametrize("said", [b"1 2 3", b"1 2 3 4 5", b"1 2 3 zz", b"1 2 3 256", b"1 2 3 -1", b"", b"0x 1 2 3"])
-def test_memory_that_is_no_memory_is_an_error(said: bytes) -> None:
-    with answering(lambda _: b"0 " + said + b"\x1a") as (port, _), closing(TclPort("127.0.0.1", port)) as it:
-        with pytest.raises(MemoryAccessError, match="could not read 4 bytes at 0x24000000"):
-            TclTarget(it, "cpu").read_memory(0x24000000, 4)
-        assert it.run("version") == said.decode()
 
 
 def test_an_answer_that_comes_by_drips_has_its_time() -> None:

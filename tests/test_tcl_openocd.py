@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from gdbflash import tcl
 from gdbflash.board.machine import Machine
 from gdbflash.board.stlinktcp import StlinkServer
 from gdbflash.endpoint import Endpoint
-from gdbflash.errors import ConnectionLost, MemoryAccessError, ServerMissing
+from gdbflash.errors import ConnectionLost, ServerMissing
 from gdbflash.miconnect import connect
 from gdbflash.mitarget import MiTarget
 from gdbflash.target import Stop, StopReason
@@ -171,21 +170,3 @@ def test_gdbs_own_port_is_not_taken_for_the_tcl_port(bench: Bench) -> None:
     with pytest.raises(ServerMissing):
         bench.target.use_tcl("127.0.0.1", bench.openocd.gdb_port)
     assert bench.target.read_memory(BOARD_RAM, 4) == bench.machine.read_memory(BOARD_RAM, 4)
-
-
-def test_memory_while_the_core_runs(bench: Bench) -> None:
-    monitor = bench.openocd.run
-    found = tcl.find("127.0.0.1", bench.openocd.tcl_port, monitor)
-    start_call(bench.target, bench.server, gdbservers.SPIN)
-    monitor("resume")
-    try:
-        data = bytes(range(0, 255, 7))
-        found.write_memory(BOARD_RAM + 0x1001, data)
-        assert found.read_memory(BOARD_RAM + 0x1001, len(data)) == data
-        assert monitor(f"{found.name} curstate") == "running"
-        with pytest.raises(MemoryAccessError):
-            found.read_memory(0xA0000000, 4)
-    finally:
-        monitor("halt")
-        found.close()
-    assert bench.machine.read_memory(BOARD_RAM + 0x1000, len(data) + 1)[1:] == data

@@ -211,7 +211,7 @@ def test_a_loader_outside_the_work_area_is_not_looked_at(tmp_path: Path) -> None
             for _ in range(2):
                 loaded.read(Range(FLASH, 100))
         target.close()
-    buffer = loaded.layout.buffers[0].address
+    buffer = loaded.layout.buffer.address
     results = Entry(loaded.layout.entry).results
-    guards = [(loaded.layout.stack.address, 4), (loaded.layout.buffers[0].end, 4)]
+    guards = [(loaded.layout.stack.address, 4), (loaded.layout.buffer.end, 4)]
     assert reads == [(results.address, results.size), (buffer, 100)] * 2 + guards

@@ -33,7 +33,7 @@ def short_call(running: Rig, loaded: LoadedLoader) -> Call:
     functions = loaded.loader.functions
     if "CheckSum" in functions:
         return Call("CheckSum", functions["CheckSum"], (running.flash, 4, 0))
-    return Call("Read", functions["Read"], (running.flash, 4, loaded.layout.buffers[0].address))
+    return Call("Read", functions["Read"], (running.flash, 4, loaded.layout.buffer.address))
 
 
 def count_packets(running: Rig) -> float:
@@ -58,7 +58,7 @@ def measure(figures: Figures, name: str) -> None:
         figures.add("RSP packets per loader call", count_packets(running), "", PACKETS_PER_CALL)
         with running.target() as target, opened(running, target) as loaded:
             call = short_call(running, loaded)
-            place = loaded.layout.buffers[0].address
+            place = loaded.layout.buffer.address
             command, ours = medians(CALLS, lambda: target.read_memory(place, 4), lambda: loaded.call(call))
             alone = 0.0
             if name in OPENOCD:

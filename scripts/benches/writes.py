@@ -59,7 +59,7 @@ def checking(running: Rig, loaded: LoadedLoader, sizes: Sequence[int]) -> float:
     """Take how long the core compares digests of so many bytes each: what of a checked call is not the loader's own."""
     if not sizes or running.watch is None:
         return 0.0
-    run = Run(loaded.layout.buffers[0].address, max(sizes), SHORT_PIECE)
+    run = Run(loaded.layout.buffer.address, max(sizes), SHORT_PIECE)
     made = loaded.routine.digests([run], timeout=10)
     before = running.watch.seconds
     loaded.call(made.call, made.inputs)
