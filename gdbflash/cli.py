@@ -38,6 +38,7 @@ from .options import After, Before, VerifyMode
 from .plan import EraseMode, need, plan_chip_erase, plan_erase, plan_verify, plan_write
 from .planned import planned
 from .spec import load_images, loader_for, only, parse_number, place, whole_range
+from .streams import Outlet, outlets
 
 if TYPE_CHECKING:
     from .flasher import Flasher, Report
@@ -389,17 +390,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     # Usage errors come before all options are read, and programs want them as JSON all the same.
     settings = Settings(as_json="--json" in words, words=words)
+    with outlets() as stdout:
+        code = _ended(settings, stdout)
+        lost = stdout.loss() if code == 0 else None
+        if lost is not None:  # with the last line of all
+            settings.console.error(lost)
+            return _code_of(lost)
+    return code
+
+
+def _ended(settings: Settings, stdout: Outlet) -> int:
+    """Run a command and tell its end to people, log and programs; gives the exit code."""
     begun = time.monotonic()
     outcome, error = _run(settings)
     code = outcome if isinstance(outcome, int) else 0
+    if code == 0 and error is None:
+        error = stdout.loss()
     if error is not None:
-        code = next((number for kind, number in EXIT_CODES if isinstance(error, kind)), BUG)
+        code = _code_of(error)
         outcome = {"error": failure(error)}
         settings.console.error(error)
     settings.end(code, error)
     if isinstance(outcome, dict):
         settings.console.result(ok=code == 0, exit_code=code, seconds=time.monotonic() - begun, data=outcome)
     return code
+
+
+def _code_of(error: GdbflashError) -> int:
+    return next((number for kind, number in EXIT_CODES if isinstance(error, kind)), BUG)
 
 
 def _run(settings: Settings) -> tuple[Any, GdbflashError | None]:
@@ -413,6 +431,7 @@ def _run(settings: Settings) -> tuple[Any, GdbflashError | None]:
     except GdbflashError as failed:
         return None, failed
     except Exception as bug:
+        settings.console.stop_progress()
         traceback.print_exc(file=sys.stderr)
         if settings.log is not None:
             settings.log("bug", traceback.format_exc())

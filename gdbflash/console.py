@@ -2,14 +2,12 @@
 
 What belongs here: every print of the package, and `rich`, which is imported only where there is a terminal to draw on:
 that takes longer than most commands. With JSON, stdout carries one object a line and nothing else; what is meant for
-people then goes to stderr.
+people then goes to stderr. Where a stream cannot be printed to any more, `streams` sees to it.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -73,7 +71,7 @@ class _Screen:
             self._plain("  ".join(padded).rstrip())
 
     def _plain(self, text: str) -> None:
-        print_or_end(text, self._stream)
+        print(text, file=self._stream, flush=True)
 
 
 class Console:
@@ -85,10 +83,6 @@ class Console:
     def __init__(self, *, as_json: bool = False, verbosity: int = 0) -> None:
         self.as_json = as_json
         self.verbosity = verbosity
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                # A name or a sign that this terminal cannot show must not end a run.
-                stream.reconfigure(errors="backslashreplace")
         self._out = _Screen(stderr=as_json)
         self._errors = _Screen(stderr=True)
         self._progress: Progress | None = None
@@ -120,7 +114,8 @@ class Console:
 
     def _begin(self, event: Started) -> None:
         self._started, self._done = event, 0
-        if event.total and self._out.is_terminal:
+        drawn_over = self.as_json and sys.stdout.isatty()  # by the lines for programs, on the same terminal
+        if event.total and self._out.is_terminal and not drawn_over:
             self._progress = _progress_bar(self._out.terminal)
             self._progress.add_task(event.phase, total=event.total)
             self._progress.start()
@@ -150,7 +145,7 @@ class Console:
 
     def plain(self, text: str) -> None:
         """Print a line that scripts may take as it is."""
-        print_or_end(text, sys.stdout)
+        print(text, flush=True)
 
     def result(self, *, ok: bool, exit_code: int, seconds: float, data: dict[str, JsonValue]) -> None:
         """Emit the last JSON line; nothing for people."""
@@ -169,17 +164,7 @@ class Console:
         self._emit(value)
 
     def _emit(self, value: JsonValue) -> None:
-        print_or_end(json.dumps(value), sys.stdout)
-
-
-def print_or_end(text: str, stream: TextIO) -> None:
-    """Print a line at once; ends the program where nobody reads it any more, as behind `| head -1`."""
-    try:
-        print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        # What is still buffered would fail again at exit, with a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        raise SystemExit(1) from None
+        print(json.dumps(value), flush=True)
 
 
 def _progress_bar(terminal: Terminal) -> Progress:
@@ -212,6 +197,9 @@ def _progress_bar(terminal: Terminal) -> Progress:
         TimeRemainingColumn(),
         console=terminal,
         transient=True,
+        # What else is printed goes through the terminal too; lines for programs must not.
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
 
 

@@ -40,6 +40,19 @@ CAMPAIGN = 3600
 NEVER = Occasion(1 << 30)
 
 
+class AtPacket(PacketFault):
+    """Nothing goes wrong with a packet, but something is done when it comes."""
+
+    def __init__(self, number: int, act: Callable[[], None] = lambda: None) -> None:
+        super().__init__(LinkFault.STALL, Occasion(number, number))
+        self._act = act
+
+    def strikes(self, kind: str, packet: bytes) -> bool:
+        if super().strikes(kind, packet):
+            self._act()
+        return False
+
+
 @dataclass(frozen=True)
 class Job:
     """A command and how to see that it did what it should."""

@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from gdbflash.board.badlink import LinkFault, PacketFault
-from gdbflash.board.occasion import Occasion
 from tests.boards import LOADER, RunningBoard, running_board
-from tests.faultbench import CAMPAIGN, children_of
+from tests.faultbench import CAMPAIGN, AtPacket, children_of
 
 KIB = 1024
 FLASH = 0x90000000
@@ -38,19 +36,6 @@ def files(tmp_path: Path) -> dict[str, bytes]:
     image = random.Random(2).randbytes(SIZE - 3000)
     (tmp_path / "image.bin").write_bytes(image)
     return {"before": before, "after": before[:OFFSET] + image + before[OFFSET + len(image) :]}
-
-
-class AtPacket(PacketFault):
-    """Nothing goes wrong with a packet, but something is done when it comes."""
-
-    def __init__(self, number: int, act: Callable[[], None] = lambda: None) -> None:
-        super().__init__(LinkFault.STALL, Occasion(number, number))
-        self._act = act
-
-    def strikes(self, kind: str, packet: bytes) -> bool:
-        if super().strikes(kind, packet):
-            self._act()
-        return False
 
 
 def start(board: RunningBoard, folder: Path, *more: str) -> subprocess.Popen[str]:
