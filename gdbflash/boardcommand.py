@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError, SetupError
+from .interruption import heeded
 from .loader import load_loader
 from .plan import need
 from .profiles import PROFILES
@@ -78,7 +78,7 @@ class BoardOptions:
 
 
 def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
-    """Serve until SIGINT, SIGTERM, or the end of a server that is not persistent.
+    """Serve until SIGINT, SIGTERM, SIGHUP, or the end of a server that is not persistent.
 
     Raises InputError for an unknown personality or fault, or an unusable flash file, SetupError when a port is taken
     or the extra `board` is not installed.
@@ -138,12 +138,8 @@ def _function_of(file: str, function: str) -> int:
 
 
 def _wait_for_the_end(ended: Callable[[float | None], bool]) -> None:
-    """Return at SIGINT or SIGTERM, or when the server has ended by itself."""
+    """Return at a signal that asks a program to end, or when the server has ended by itself."""
     told = threading.Event()
-    before = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with heeded(lambda *_: told.set()):
         while not told.is_set() and not ended(0.2):
             pass
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)

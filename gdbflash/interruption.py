@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks to stop, the second stops.
+"""Ctrl-C, SIGTERM and a terminal that hangs up: the first asks to stop, a second one stops.
 
 What belongs here: signals, turned into a wish that a run heeds between two loader calls.
 """
@@ -7,30 +7,49 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+
+_HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+_SIGNALS = tuple(each for each in (signal.SIGINT, signal.SIGTERM, _HANG_UP) if each is not None)
 
 
 class Interruption:
-    """Turn SIGINT and SIGTERM into a wish to stop: heeded between loader calls, or at once the second time."""
+    """Turn SIGINT, SIGTERM and SIGHUP into a wish to stop: heeded between loader calls, or at once the second time.
+
+    A hang-up is no second time: the kernel tells of one, and a shell that ends with the terminal tells again.
+    """
 
     def __init__(self) -> None:
         self.patient = False
         """Whether something is going on that the first signal should let come to its next stop."""
         self.requested = False
 
-    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal."""
-        if self.requested or not self.patient:
+        again, self.requested = self.requested, True
+        if again and number == _HANG_UP:
+            return
+        if again or not self.patient:
             raise KeyboardInterrupt
-        self.requested = True
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Listen to the signals while the body runs."""
-        before = {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with heeded(self):
             yield
-        finally:
-            for number, previous in before.items():
-                signal.signal(number, previous)
+
+
+@contextlib.contextmanager
+def heeded(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let handler have the signals that ask a program to end, while the body runs.
+
+    One that is ignored stays so: nohup is for that, and shells keep Ctrl-C so from what runs in the background.
+    """
+    wanted = [number for number in _SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, handler) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -38,11 +38,15 @@ def files(tmp_path: Path) -> dict[str, bytes]:
     return {"before": before, "after": before[:OFFSET] + image + before[OFFSET + len(image) :]}
 
 
-def start(board: RunningBoard, folder: Path, *more: str) -> subprocess.Popen[str]:
-    """Start a write of the image as a process of its own."""
-    words = ["--json", "write", f"{folder / 'image.bin'}@{FLASH + OFFSET:#x}", "--connect", board.endpoint]
+def words(board: RunningBoard, folder: Path) -> list[str]:
+    """Give the command that writes the image."""
+    return ["write", f"{folder / 'image.bin'}@{FLASH + OFFSET:#x}", "--connect", board.endpoint, "-l", str(LOADER)]
+
+
+def start(board: RunningBoard, folder: Path, *more: str, by: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Start a write of the image as a process of its own; by: what runs it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "gdbflash", *words, "-l", str(LOADER), *more],
+        [*by, sys.executable, "-m", "gdbflash", "--json", *words(board, folder), *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -76,7 +80,7 @@ def gone(processes: set[int]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_the_first_signal_ends_after_the_current_call(
     board: RunningBoard, tmp_path: Path, files: dict[str, bytes], number: signal.Signals
 ) -> None:
@@ -95,6 +99,66 @@ def test_the_first_signal_ends_after_the_current_call(
     assert "bytes kept by an interrupted write are put back" in shown
     assert bytes(board.chip.memory[:SIZE]) == files["after"]
     assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_a_hang_up_that_is_told_twice_still_waits_for_the_current_call(
+    board: RunningBoard, tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    """The kernel tells the processes of a terminal, and so does a shell that ends with it."""
+    board.chip.memory[:SIZE] = files["before"]
+    process = start(board, tmp_path, "--after", "halt")
+    wait_for(process, "advance", "erase")
+    for _ in range(3):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.001)
+    code, events, shown = finish(process)
+    assert (code, events[-1]["exit_code"]) == (130, 130), shown
+    assert "Interrupted during erase" in shown
+    assert board.machine.halted is not None
+    see_it_whole(board, tmp_path, files)
+
+
+CONTROLLED = """\
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+"""Runs Python with stdin as its controlling terminal."""
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+def test_a_terminal_that_hangs_up_is_a_wish_to_stop(
+    board: RunningBoard, tmp_path: Path, files: dict[str, bytes], share: float
+) -> None:
+    packets = count_packets(board, tmp_path, files)
+    board.chip.memory[:SIZE] = files["before"]
+    master, slave = os.openpty()
+    command = [sys.executable, "-c", CONTROLLED, "-m", "gdbflash", *words(board, tmp_path), "--after", "halt"]
+    environment = {**os.environ, "GDBFLASH_STATE": str(tmp_path / "state"), "TERM": "xterm"}
+    board.server.link.faults = [AtPacket(int(packets * share), lambda: os.close(master))]
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    assert process.wait(60) == 130
+    board.server.link.faults = []
+    assert board.machine.halted is not None
+    assert bytes(board.chip.memory[:SIZE]) != files["after"]
+    see_it_whole(board, tmp_path, files)
+
+
+@pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
+def test_a_signal_that_was_ignored_stays_so(
+    board: RunningBoard, tmp_path: Path, files: dict[str, bytes], name: str
+) -> None:
+    """As nohup has it with SIGHUP, and a shell script with SIGINT of what it runs in the background."""
+    board.chip.memory[:SIZE] = files["before"]
+    process = start(board, tmp_path, by=["/bin/sh", "-c", f'trap "" {name}; exec "$0" "$@"'])
+    for event, phase in (("start", "init"), ("advance", "erase"), ("finish", "erase")):
+        wait_for(process, event, phase)
+        process.send_signal(signal.Signals[f"SIG{name}"])
+    code, _, shown = finish(process)
+    assert code == 0, shown
+    assert bytes(board.chip.memory[:SIZE]) == files["after"]
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def writing(directory: Path) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(tool.pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_write_leaves_the_target_before_its_server_is_stopped(
     tmp_path: Path, state: Path, number: signal.Signals
 ) -> None:

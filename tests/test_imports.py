@@ -165,7 +165,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interruption": set(),
     "loaderreport": {"console", "events", "loader", "ranges"},
     "__main__": {"cli"},
-    "boardcommand": {"board", "errors", "loader", "plan", "profiles"},
+    "boardcommand": {"board", "errors", "interruption", "loader", "plan", "profiles"},
     "board": {"board", "errors"},
 }
 
