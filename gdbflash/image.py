@@ -170,15 +170,19 @@ def _hex_records(data: bytes, name: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _s_records(data: bytes, name: str) -> Iterator[tuple[int, bytes]]:
-    """Yield the data records, S1 to S3; a count record, S5 or S6, has to agree."""
+    """Yield the data records, S1 to S3; a count record, S5 or S6, has to agree.
+
+    Either that or an end record, S7 to S9, is the last one: many tools write only one of them.
+    """
     import bincopy
 
-    count = 0
+    count, ended = 0, False
     for line, record in _lines(data, name):
         try:
             kind, address, _, content = bincopy.unpack_srec(record)
         except (bincopy.Error, ValueError, IndexError) as error:
             raise _bad_record(name, line, error) from error
+        ended = kind in "56789"
         if kind in "123":
             count += 1
             yield address, content
@@ -192,6 +196,12 @@ def _s_records(data: bytes, name: str) -> Iterator[tuple[int, bytes]]:
                 )
         elif kind in "789":
             count = 0
+    if not ended:
+        raise ImageFileError(
+            f"{name} is cut short: its last record neither ends it (S7, S8 or S9) nor counts its data (S5 or S6). "
+            "Build or copy it again.",
+            path=name,
+        )
 
 
 def _lines(data: bytes, name: str) -> Iterator[tuple[int, str]]:

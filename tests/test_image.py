@@ -112,6 +112,15 @@ class TestSrec:
         with pytest.raises(ImageFileError, match="has 1 data records before line 3, which counts 2"):
             parse_image(SREC.replace(b"S705", b"S5030002FA\nS705"), "a.srec")
 
+    def test_a_count_alone_ends_a_file(self) -> None:
+        assert parse_image(SREC.replace(b"S705900000006A", b"S5030001FB"), "a.srec") == FOUR
+
+    def test_files_joined_are_one(self) -> None:
+        more = b"S30990000004010203045 8\nS705900000006A".replace(b" ", b"")
+        assert parse_image(SREC + more, "a.srec") == Image((Block(0x90000000, b"\1\2\3\4\1\2\3\4"),))
+        with pytest.raises(ImageFileError, match="is cut short"):
+            parse_image(SREC + more.splitlines()[0], "a.srec")
+
 
 class TestElf:
     def test_segments_go_where_they_are_stored(self) -> None:
@@ -230,7 +239,28 @@ class TestRoundTrips:
         lines = file.as_srec(16).encode().splitlines(keepends=True)
         data = [line for line in lines if line[:2] == b"S3"]
         random.shuffle(data)  # type: ignore[attr-defined]
-        assert parse_image(b"".join(data), "a.srec") == Image(tuple(blocks))
+        assert parse_image(b"".join([*data, b"S705900000006A"]), "a.srec") == Image(tuple(blocks))
+
+    @settings(deadline=None)
+    @given(BLOCKS, st.sampled_from([16, 24, 32]), st.integers(1, 64), st.booleans(), st.booleans(), st.data())
+    def test_an_srec_file_cut_at_any_line_is_refused(
+        self, blocks: list[Block], bits: int, width: int, header: bool, ended: bool, data: st.DataObject
+    ) -> None:
+        file = bincopy.BinFile()
+        for block in blocks:
+            file.add_binary(bytes(block.data), block.address & 0xFFF)
+        if header:
+            file.header = "made by hand"
+        if ended:
+            file.execution_start_address = 0
+        lines = file.as_srec(width, bits).splitlines(keepends=True)
+        if ended and data.draw(st.booleans(), "without a count"):
+            lines = [line for line in lines if line[:2] not in ("S5", "S6")]
+        last = max(index for index, line in enumerate(lines) if line[:2] in ("S1", "S2", "S3"))
+        assert parse_image("".join(lines).encode(), "a.srec").size == sum(len(block.data) for block in blocks)
+        cut = data.draw(st.integers(0, last), "lines left")
+        with pytest.raises(ImageFileError):
+            parse_image("".join(lines[:cut]).encode(), "a.srec")
 
     @settings(deadline=None)
     @given(BLOCKS)

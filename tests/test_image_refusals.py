@@ -66,7 +66,13 @@ def patched(offset: int, value: int) -> bytes:
         (HEX[:30], "a.hex", None, "Line 2 of a.hex"),
         (HEX.replace(b"\n", b""), "a.hex", None, "Line 1 of a.hex"),
         (b":00000001FF\n", "a.hex", None, "is an Intel HEX file without any data"),
-        (b"S00600004844521B\n", "a.srec", None, "is an S-record file without any data"),
+        (b"S00600004844521B\nS9030000FC\n", "a.srec", None, "is an S-record file without any data"),
+        (
+            SREC.replace(b"S705900000006A\n", b""),
+            "a.srec",
+            None,
+            "is cut short: its last record neither ends it (S7, S8 or S9) nor counts its data (S5 or S6). Build",
+        ),
         (SREC.replace(b"S309", b"S409"), "a.srec", None, "Line 2 of a.srec"),
         (HEX + b":" + b"0" * 2000, "a.hex", None, "Line 4 of a.hex is no sound record: 2001 characters"),
         (
