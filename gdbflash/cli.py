@@ -59,6 +59,7 @@ BUG = 70
 click.rich_click.TEXT_MARKUP = "markdown"
 
 _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
+_SCALE = click.FloatRange(min=0, min_open=True, max=1000)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -368,7 +369,7 @@ def doctor(settings: Settings, reach: Reach) -> Data:
 @click.option("--link-kib-s", type=_ABOVE_ZERO, metavar="X", help="Let the link carry no more than X KiB a second.")
 @click.option("--link-latency-us", type=click.FloatRange(min=0), default=0, metavar="X", help="Delay of each packet.")
 @click.option("--data-sheet-times", is_flag=True, help="Let erasing and programming take what the data sheet says.")
-@click.option("--time-scale", type=_ABOVE_ZERO, default=1.0, metavar="X", help="Let all of this take X times as long.")
+@click.option("--time-scale", type=_SCALE, default=1.0, metavar="X", help="Let all of this take X times as long.")
 @click.option("--inject", multiple=True, metavar="FAULT", help="Let something go wrong (below); repeatable.")
 @global_options
 @click.pass_obj

@@ -280,10 +280,14 @@ def _configure(ctx: click.Context, fields: dict[str, Any]) -> None:
 
 def _value(parameter: click.Parameter, value: Any, folder: Path, ctx: click.Context) -> Any:
     """Check a value of a config file by its option; raises InputError, BadParameter."""
+    try:
+        shown = repr(value)
+    except ValueError as error:  # a file may write it in hex, but Python not in decimal
+        raise InputError("a number in it has too many digits") from error
     if parameter.name == "loader_files":
         files = [value] if isinstance(value, str) else value
         if not isinstance(files, list) or not all(isinstance(each, str) for each in files):
-            raise InputError(f"{value!r} is no file name and no list of them")
+            raise InputError(f"{shown} is no file name and no list of them")
         return tuple(folder / each for each in files)
     wanted: str
     kinds: tuple[type, ...]
@@ -296,5 +300,5 @@ def _value(parameter: click.Parameter, value: Any, folder: Path, ctx: click.Cont
     else:
         wanted, kinds = "a text in quotes", (str,)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise InputError(f"{value!r} is not {wanted}")
+        raise InputError(f"{shown} is not {wanted}")
     return value if isinstance(value, bool) else parameter.type.convert(str(value), parameter, ctx)

@@ -162,7 +162,16 @@ def _expected_port(profile: ServerProfile, launch: Launch, words: Sequence[str])
     Raises InputError when nothing can tell, ServerMissing when somebody listens there already.
     """
     given = re.search(launch.port_argument, " ".join(words)) if launch.port_argument else None
-    port = int(given["port"] or profile.default_port) if given else profile.default_port
+    port = profile.default_port
+    if given and given["port"]:
+        named = _port(given["port"])
+        if named is None:
+            raise InputError(
+                f"The arguments for {profile.title} name a port above 65535, the highest that there is. "
+                f"Name one of this machine, as in: {profile.start_with}",
+                server=profile.name,
+            )
+        port = named
     if given is None and not launch.ready:
         raise InputError(
             f"The arguments for {profile.title} do not say where it shall listen for GDB. "
@@ -180,6 +189,11 @@ def _expected_port(profile: ServerProfile, launch: Launch, words: Sequence[str])
     )
 
 
+def _port(digits: str) -> int | None:
+    """Read the number of a port; None where it is none."""
+    return int(digits) if re.match(r"\d{1,5}\Z", digits) and int(digits) <= 0xFFFF else None
+
+
 def _wait_ready(
     profile: ServerProfile, launch: Launch, child: pexpect.spawn, output: _Output, port: int | None, seconds: float
 ) -> int:
@@ -189,7 +203,7 @@ def _wait_ready(
     while time.monotonic() < deadline:
         ready = re.search(launch.ready, output.text) if launch.ready else None
         if ready:
-            return int(ready.groupdict().get("port") or port or profile.default_port)
+            return _port(ready.groupdict().get("port") or "") or port or profile.default_port
         if _ends(child, LOOK_SECONDS):
             what = _end(profile, child)
             break

@@ -16,9 +16,14 @@ from .loader import ExternalLoader
 from .plan import check_inside
 from .ranges import Range
 
-_NUMBER = re.compile(r"(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)([kKmM]?)\Z")
+_NUMBER = re.compile(r"(0[xX][0-9a-fA-F_]{1,99}|[0-9][0-9_]{0,99})([kKmM]?)\Z")
+"""More digits are no number of 32 bits, and from 4,301 decimal ones on Python refuses to read them."""
 _FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20}
 _SPACE = 1 << 32
+_LARGEST_FACTOR = 1000
+"""Of time-outs; the longest of them, for a whole chip, then lasts days. Systems cannot wait for much longer."""
+_SHOWN = 60
+"""Characters of what somebody typed that a message repeats."""
 
 
 def parse_number(text: str) -> int:
@@ -32,25 +37,33 @@ def parse_number(text: str) -> int:
             value = int(digits, base) * _FACTORS[found[2].lower()]
             if value <= _SPACE:
                 return value
-    raise InputError(f"{text!r} is not a number: give decimal or 0x hex up to 32 bits, with K or M for 1024 or 1024².")
+    raise InputError(
+        f"{_short(text)!r} is not a number: give decimal or 0x hex up to 32 bits, with K or M for 1024 or 1024²."
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def parse_address(text: str) -> int:
     """Read a 32-bit address; raises InputError."""
     address = parse_number(text)
     if address >= _SPACE:
-        raise InputError(f"{text!r} is not a 32-bit address.")
+        raise InputError(f"{_short(text)!r} is not a 32-bit address.")
     return address
 
 
 def parse_factor(text: str) -> float:
-    """Read a finite number above zero; raises InputError."""
+    """Read a number above zero that time-outs can be multiplied by; raises InputError."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise InputError(f"{text!r} is no factor above 0 for time-outs, such as 2 or 0.5.")
+    if not 0 < value <= _LARGEST_FACTOR:
+        raise InputError(
+            f"{_short(text)!r} is no factor above 0 and up to {_LARGEST_FACTOR} for time-outs, such as 2 or 0.5."
+        )
     return value
 
 
@@ -58,7 +71,7 @@ def parse_range(text: str) -> Range:
     """Read START:SIZE; raises InputError."""
     start, colon, size = text.partition(":")
     if not colon:
-        raise InputError(f"{text!r} is not START:SIZE, such as 0x24000000:512K.")
+        raise InputError(f"{_short(text)!r} is not START:SIZE, such as 0x24000000:512K.")
     return whole_range(parse_address(start), parse_number(size))
 
 
@@ -78,7 +91,7 @@ def parse_image(text: str) -> tuple[Path, int | None]:
         try:
             return Path(name), parse_address(address)
         except InputError as error:
-            raise InputError(f"{text}: {error.message}") from error
+            raise InputError(f"{name}@{_short(address)}: {error.message}") from error
     return Path(text), None
 
 

@@ -253,6 +253,20 @@ def test_qemu_must_be_told_its_port(arguments: str) -> None:
         launched(PROFILES["qemu"], arguments).__enter__()
 
 
+@pytest.mark.parametrize("number", ["65536", "1" * 5000])
+def test_a_port_that_is_none(number: str) -> None:
+    for name, arguments in (("stlink", "-p {}"), ("qemu", "-gdb tcp::{}"), ("pyocd", "--port={}")):
+        with pytest.raises(InputError, match="name a port above 65535"):
+            launched(PROFILES[name], arguments.format(number)).__enter__()
+
+
+def test_a_port_that_is_none_in_words_of_a_server_counts_as_no_port() -> None:
+    code = "import time; print('on port', 5000 * '1', 'for you'); " + SLEEP
+    profile = replace(server(code, ready=r"on port (?P<port>\d+) for"), default_port=4321)
+    with left_with_none(profile, "") as running:
+        assert running.endpoint == "127.0.0.1:4321"
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "port"),
     [

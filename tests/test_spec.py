@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gdbflash.errors import InputError
 from gdbflash.ranges import Range
-from gdbflash.spec import parse_image, parse_number, parse_range
+from gdbflash.spec import parse_address, parse_factor, parse_image, parse_number, parse_range
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,29 @@ def test_what_is_no_number(text: str) -> None:
 def test_any_text_is_a_number_or_an_input_error(text: str) -> None:
     with contextlib.suppress(InputError):
         assert 0 <= parse_number(text) <= 1 << 32
+
+
+@pytest.mark.parametrize("text", ["1" * 5000, "0" * 5000, "0x" + "1" * 5000, "9" * 5000 + "K", "1_" * 3000 + "1"])
+def test_a_number_of_thousands_of_digits_is_a_short_sentence(text: str) -> None:
+    for parse, typed in (
+        (parse_number, text),
+        (parse_address, text),
+        (parse_range, f"{text}:1K"),
+        (parse_range, f"0x20000000:{text}"),
+        (parse_range, text),
+        (parse_factor, text),
+    ):
+        with pytest.raises(InputError) as caught:
+            parse(typed)
+        assert len(caught.value.message) < 200
+    assert parse_image(f"a.bin@{text}") == (Path(f"a.bin@{text}"), None)
+
+
+def test_an_address_of_thousands_of_digits_behind_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.bin"
+    file.write_bytes(b"1")
+    with pytest.raises(InputError, match=r"a\.bin@1{20,80}\.\.\.: '1{20,80}\.\.\.' is not a number"):
+        parse_image(f"{file}@{'1' * 5000}")
 
 
 def test_ranges() -> None:
