@@ -141,10 +141,11 @@ class Console:
 
     def table(self, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
         """Print rows in columns for people."""
-        self._out.table([[printable(cell) for cell in row] for row in rows], header)
+        if self.verbosity >= 0:
+            self._out.table([[printable(cell) for cell in row] for row in rows], header)
 
     def plain(self, text: str) -> None:
-        """Print a line that scripts may take as it is."""
+        """Print a line that scripts may take as it is, however quiet it is to be."""
         print(text, flush=True)
 
     def result(self, *, ok: bool, exit_code: int, seconds: float, data: dict[str, JsonValue]) -> None:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from gdbflash.cli import main
 from gdbflash.console import Console
 from tests.boards import LOADER
 
@@ -40,3 +41,27 @@ def test_columns_of_a_pipe_are_not_cut_and_have_no_ends(capsys: pytest.CaptureFi
     assert lines == ["short        " + "x" * 200, "longer name  y\\x1b[2J"]
     Console().table([("1", "2")], header=("one", "two"))
     assert capsys.readouterr().out.splitlines() == ["one  two", "1    2"]
+
+
+@pytest.mark.parametrize("command", ["info", "lint"])
+def test_quiet_says_nothing_but_errors(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert main([command, str(LOADER)]) == 0
+    assert capsys.readouterr().out
+    assert main(["-q", command, str(LOADER)]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["-q", command, "/nowhere"]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.startswith("error: /nowhere does not exist")) == ("", True)
+
+
+@pytest.mark.parametrize("command", ["info", "lint"])
+def test_quiet_takes_nothing_away_from_programs(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert main(["--json", command, str(LOADER)]) == 0
+    lines = capsys.readouterr().out
+    assert main(["-q", "--json", command, str(LOADER)]) == 0
+    assert capsys.readouterr() == (lines, "")
+
+
+def test_quiet_takes_no_path_away_from_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-q", "gdbinit"]) == 0
+    assert capsys.readouterr().out.endswith("gdbinit.gdb\n")
