@@ -103,7 +103,8 @@ def load(identity: Identity) -> Content | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unusable(path, error.strerror or str(error)) from error
+        why = error.strerror or str(error)
+        raise (_unusable(path, why) if _can_be_entered(path.parent) else _no_folder(path.parent, why)) from error
     line, _, data = raw.partition(b"\n")
     try:
         head = json.loads(line)
@@ -148,6 +149,22 @@ def replace(identity: Identity, kept: Content) -> None:
         save(identity, kept)
     else:
         remove(identity)
+
+
+def _no_folder(folder: Path, why: str) -> OutputError:
+    return OutputError(
+        f"The folder {folder} for bytes to keep cannot be used: {why}. "
+        "Set GDBFLASH_STATE to a folder that can be used.",
+        path=str(folder),
+    )
+
+
+def _can_be_entered(folder: Path) -> bool:
+    try:
+        os.stat(f"{folder}/.")  # noqa: PTH116 - a Path would leave the dot away, which asks for the right to enter
+    except OSError:
+        return False
+    return True
 
 
 def remove(identity: Identity) -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,47 @@ def test_what_is_saved_is_loaded_until_it_is_removed() -> None:
     recovery.remove(IDENTITY)
     assert recovery.load(IDENTITY) is None
     recovery.remove(IDENTITY)
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user for whom permissions count, while the body runs."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_that_is_none_is_told_from_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, why in (("file", "Not a directory"), ("file/state", "Not a directory"), ("loop", "Too many levels")):
+        monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path / name))
+        with pytest.raises(OutputError) as caught:
+            recovery.load(IDENTITY)
+        said = f"The folder {tmp_path / name} for bytes to keep cannot be used: {why}"
+        assert caught.value.message.startswith(said)
+        assert caught.value.message.endswith(". Set GDBFLASH_STATE to a folder that can be used.")
+        assert caught.value.data == {"path": str(tmp_path / name)}
+
+
+def test_permissions_of_folder_and_file_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own is root's alone, if root runs it
+        Path(name).chmod(0o755)
+        folder = Path(name, "state")
+        monkeypatch.setenv("GDBFLASH_STATE", str(folder))
+        path = recovery.save(IDENTITY, KEPT)
+        path.chmod(0)
+        with as_nobody(), pytest.raises(OutputError, match=r"The recovery file .* Permission denied\. Move it away"):
+            recovery.load(IDENTITY)
+        folder.chmod(0)
+        with as_nobody(), pytest.raises(OutputError, match=r"The folder .* Permission denied\. Set GDBFLASH_STATE"):
+            recovery.load(IDENTITY)
+        folder.chmod(0o755)
 
 
 def test_another_unit_has_another_file() -> None:
