@@ -176,7 +176,9 @@ class Inspection:
         comparison = Comparison()
         for where, data in self.read(Operation.BLANK_CHECK, "verify", places):
             comparison.feed(where.address, erased * where.size, data)
-        comparison.check("Not blank", "Erase it; if it stays, check the chip's write protection.")
+        # Whoever asks may have erased it just now, or nobody ever.
+        advice = "Something is programmed there: erase it. What an erase leaves so is write-protected or worn."
+        comparison.check("Not blank", advice)
 
     def _verify_by_loader(self, content: Content, places: Sequence[Range]) -> None:
         with self._phases.phase("verify", _size(places)) as advance:

@@ -23,7 +23,9 @@ class Range:
         return self.address <= address < self.end
 
     def __str__(self) -> str:
-        return f"0x{self.address:08X}-0x{self.end - 1:08X}" if self.size else f"0x{self.address:08X} (empty)"
+        if self.size > 1:
+            return f"0x{self.address:08X}-0x{self.end - 1:08X}"
+        return f"0x{self.address:08X}{'' if self.size else ' (empty)'}"
 
 
 def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,14 @@ RANGES = st.lists(st.builds(Range, st.integers(0, 200), st.integers(0, 40)), max
 
 def covered(ranges: tuple[Range, ...] | list[Range]) -> set[int]:
     return {address for each in ranges for address in range(each.address, each.end)}
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0x80000000 (empty)"), (1, "0x80000000"), (2, "0x80000000-0x80000001"), (16, "0x80000000-0x8000000F")],
+)
+def test_a_range_in_words(size: int, text: str) -> None:
+    assert str(Range(0x80000000, size)) == text
 
 
 @given(RANGES)
