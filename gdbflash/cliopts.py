@@ -20,6 +20,7 @@ from .events import Detailed, Event, Noted
 from .loader import ExternalLoader, load_loader
 from .options import After, Before, CallOptions, RunOptions
 from .plan import check_apart
+from .profiles import SERVERS
 from .ranges import Range
 from .spec import parse_address, parse_factor, parse_number, parse_range
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from .runlog import RunLog
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-SERVERS = ("auto", "openocd", "stlink", "qemu", "pyocd", "jlink", "st-util", "blackmagic", "board")
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]

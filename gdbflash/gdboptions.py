@@ -17,9 +17,9 @@ from .errors import InputError
 from .loader import ExternalLoader, load_loader
 from .options import After, Before, CallOptions, RunOptions, VerifyMode
 from .plan import check_apart
+from .profiles import SERVERS
 from .spec import parse_address, parse_factor, parse_number, parse_range
 
-SERVERS = ("auto", "openocd", "stlink", "qemu", "pyocd", "jlink", "st-util", "blackmagic", "board")
 DEFAULT_VERIFY = VerifyMode.DIGEST
 """What `set gdbflash verify on` means."""
 

@@ -201,6 +201,9 @@ PROFILES: dict[str, ServerProfile] = {
     )
 }
 
+SERVERS = ("auto", *(name for name in PROFILES if name != "generic"))
+"""What users may name; `generic` is what one turns out to be that answers like none of them."""
+
 CANDIDATE_PORTS = (3333, 61234, 2331, 4242, 1234)
 """Default ports that are looked at when neither server nor place is named."""
 

@@ -139,14 +139,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "gdbconnect": {"errors", "gdbcore", "gdbmemory", "gdbsession", "ingdb", "profiles", "tcl"},
     "gdbprogress": {"errors", "events"},
-    "gdboptions": CORE | {"events"},
+    "gdboptions": CORE | {"events", "profiles"},
     "gdbload": CORE | {"gdboptions", "gdbsession"},
     "gdbcommands": CORE
     | {"gdbconnect", "gdbload", "gdboptions", "gdbprogress", "gdbsession", "ingdb", "output", "planned", "profiles"}
     | {"__init__", "runlog"},
     "gdbregister": {"errors", "gdbcommands", "gdboptions", "gdbsession", "options", "plan"},
     "config": {"errors", "files"},
-    "cliopts": CORE | {"__init__", "config", "console", "runlog"},
+    "cliopts": CORE | {"__init__", "config", "console", "profiles", "runlog"},
     "cli": CORE
     | {
         "__init__",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+import rich_click as click
 
+from gdbflash.cli import commands
 from gdbflash.errors import InputError, ServerMissing
-from gdbflash.profiles import CANDIDATE_PORTS, PROFILES, choose_port, detect, profile_named
+from gdbflash.profiles import CANDIDATE_PORTS, PROFILES, SERVERS, choose_port, detect, profile_named
 
 UNKNOWN = "Protocol error with Rcmd"
 
@@ -116,3 +118,10 @@ def test_auto_takes_the_one_port_that_listens() -> None:
     with pytest.raises(ServerMissing, match="start one, such as `openocd") as none:
         choose_port(None, [])
     assert none.value.data == {"ports": []}
+
+
+def test_every_server_can_be_chosen_but_the_one_that_nobody_knows() -> None:
+    assert ("auto", *(name for name in PROFILES if name != "generic")) == SERVERS
+    option = next(each for each in commands.commands["write"].params if each.name == "server")
+    assert isinstance(option.type, click.Choice)
+    assert tuple(option.type.choices) == SERVERS
