@@ -5,11 +5,11 @@ What belongs here: policy. Decisions that need no target are in `plan`, the use 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from . import quiesce, recovery
+from . import quiesce
 from .call import Call, Returned
 from .delta import Delta, everything, not_erased, remaining, units_of
 from .erasing import Erasing
@@ -17,11 +17,12 @@ from .errors import ConnectionLost, GdbflashError, PrepareError, TargetError
 from .events import Noted, Observer, counted
 from .faults import exception_name
 from .inspection import Inspection
+from .keeping import Keeping
 from .loader import ExternalLoader, Sector
 from .options import After, Before, CallOptions, RunOptions, VerifyMode
 from .phases import Phases
 from .placement import Save
-from .plan import Content, EraseMode, StorageJob, plan_storage, spans
+from .plan import Content, EraseMode, StorageJob, spans
 from .programming import Programming
 from .ranges import Range, joined, without
 from .session import LoadedLoader, Operation, find_room, load
@@ -29,7 +30,6 @@ from .target import Target
 
 RESTORE_BUFFER = 64 * 1024
 """Largest buffer when RAM is put back afterwards: all of it is read first, over the link."""
-_NOTHING = Content(())
 
 
 @dataclass(frozen=True)
@@ -163,42 +163,49 @@ class Flasher:
             self._memory[place.address] = self._target.read_memory(place.address, place.size)
 
     def write(
-        self, jobs: Sequence[StorageJob], verify: VerifyMode = VerifyMode.DIGEST, *, full: bool = False
+        self,
+        jobs: Sequence[StorageJob],
+        verify: VerifyMode = VerifyMode.DIGEST,
+        *,
+        full: bool = False,
+        recover: bool = False,
     ) -> Report:
         """Erase, program and verify what differs; with full, all of it.
 
-        Kept bytes lie in a recovery file from before the first erase until they are verified. Raises also OutputError
-        when that file cannot be written or used.
+        Kept bytes lie in a recovery file from before the first erase until they are verified, and what an interrupted
+        write left in it is put back; with recover, over whatever the chip holds there. Raises also OutputError when
+        that file cannot be written or used.
         """
         skipped = sectors = 0
         if len(jobs) > 1:  # what does not fit is to be known before anything is erased
             for job in jobs:
                 find_room(self._target, job.loader, *self._loading())
         for job in jobs:
-            there, erased = self._write_storage(job, verify, full=full)
+            there, erased = self._write_storage(job, verify, full=full, recover=recover)
             skipped += job.content.within(there).size
             sectors += erased
         size = sum(job.content.size for job in jobs)
         return Report(size, skipped, self.calls, sectors, verify.value)
 
-    def _write_storage(self, job: StorageJob, verify: VerifyMode, *, full: bool) -> tuple[tuple[Range, ...], int]:
+    def _write_storage(
+        self, job: StorageJob, verify: VerifyMode, *, full: bool, recover: bool
+    ) -> tuple[tuple[Range, ...], int]:
         """Write one storage; returns where content was already, and how many sectors were erased."""
         storage = job.loader.storage
         opened = self.open(job.loader)
         inspection = Inspection(opened, self._phases)
-        identity = opened.identity
+        keeping = Keeping(opened.identity, self._observe)
         asked = job.content
-        recovered = recovery.load(identity) or _NOTHING
-        job = self._with_recovered(job, identity, recovered)
+        job = keeping.added_to(job, inspection, regardless=recover)
         delta = everything(job) if full else self._delta(inspection, job)
         content = job.content.over(self._kept(inspection, delta, storage.erased_value))
         saved = content.within(without(content.ranges, asked.ranges))
         gone = spans(storage.all_sectors if job.erase is EraseMode.CHIP else delta.erase)
-        left = self._secure(identity, recovered, (*content.ranges, *gone), saved)
+        keeping.secure((*content.ranges, *gone), saved)
         try:
             erased = self._erase(opened, job, delta)
             if len(erased) > len(delta.erase):
-                left = self._secure(identity, left, spans(erased), saved)
+                keeping.secure(spans(erased), saved)
             places = joined((*delta.places, *delta.keep))
             if delta.touched and not full:
                 places = not_erased(content, places, storage.erased_value, storage.page_size)
@@ -206,11 +213,10 @@ class Flasher:
             self._check(inspection, delta, content, saved, verify)
         except BaseException:
             if saved.pieces:
-                path = recovery.path_for(identity)
-                self._observe(Noted("kept", f"Bytes to keep are safe in {path}; the next write puts them back."))
+                keeping.say_where()
             raise
         if saved.pieces:
-            recovery.replace(identity, left)
+            keeping.done()
         return delta.skipped, len(erased)
 
     def _delta(self, inspection: Inspection, job: StorageJob) -> Delta:
@@ -233,43 +239,6 @@ class Flasher:
             return  # its digests are known already
         if content.pieces or blank:
             inspection.verify(content, blank, verify)
-
-    def _with_recovered(self, job: StorageJob, identity: recovery.Identity, recovered: Content) -> StorageJob:
-        """Add the bytes that an interrupted write left in its recovery file to a job that keeps such bytes."""
-        size = job.content.over(recovered).size - job.content.size
-        if not (size and job.keeping and job.erase is EraseMode.SECTORS):
-            return job
-        path = recovery.path_for(identity)
-        whose = "" if identity.unit else " (the device told no unique ID: it may be from another board)"
-        self._observe(
-            Noted(
-                "recovered",
-                f"{size} bytes kept by an interrupted write are put back from {path}{whose}.",
-                {"path": str(path), "bytes": size},
-            )
-        )
-        return plan_storage(job.loader, job.content.over(recovered), erase=job.erase)
-
-    def _secure(
-        self, identity: recovery.Identity, recovered: Content, gone: Iterable[Range], saved: Content = _NOTHING
-    ) -> Content:
-        """Have the recovery file hold saved, and of what it held only what lies outside of gone; returns that rest.
-
-        gone is overwritten or erased because the user wants it: a later write must not put older bytes back there.
-        """
-        left = recovered.within(without(recovered.ranges, joined(gone)))
-        dropped = recovered.size - left.size - saved.within(recovered.ranges).size
-        path = recovery.path_for(identity)
-        for code, size, fate in (
-            ("recovery-dropped", dropped, "are given up: their place is written or erased now"),
-            ("recovery-left", left.size, "stay there: --erase sectors with --keep puts them back"),
-        ):
-            if size:
-                message = f"{size} bytes kept by an interrupted write in {path} {fate}."
-                self._observe(Noted(code, message, {"path": str(path), "bytes": size}))
-        if recovered.pieces or saved.pieces:
-            recovery.replace(identity, saved.over(left))
-        return left
 
     def _kept(self, inspection: Inspection, delta: Delta, erased_value: int) -> Content:
         """Take the bytes that the erase takes, reading what is not blank; raises TargetError naming the way out."""
@@ -310,7 +279,7 @@ class Flasher:
     def erase(self, loader: ExternalLoader, sectors: Sequence[Sector], *, chip: bool = False) -> Report:
         """Erase sectors (with chip: all of them, by MassErase) and see that they are blank; raises Mismatch."""
         opened = self.open(loader)
-        self._secure(opened.identity, recovery.load(opened.identity) or _NOTHING, spans(sectors))
+        Keeping(opened.identity, self._observe).secure(spans(sectors))
         erasing = Erasing(opened, self._phases)
         size = sum(each.size for each in sectors)
         if chip:
