@@ -8,7 +8,7 @@ import pytest
 
 from gdbflash.board.bus import BusError
 from gdbflash.board.debug import HaltReason
-from tests.boardcode import CODE, STACK, Board, running_board
+from tests.boardcode import BFAR, CFSR, CODE, ICSR, STACK, Board, running_board
 from tests.thumb import assemble
 
 THUMB = assemble(
@@ -35,6 +35,13 @@ THUMB = assemble(
     float_context="mrs r0, control \n vmov s0, r0 \n mrs r1, control \n bkpt #0",
     rewrite="""adr r0, 1f \n movw r2, #0x2107 \n movs r4, #0 \n bl 1f \n strh r2, [r0] \n dsb \n isb \n bl 1f
         bkpt #0 \n .balign 4 \n 1: movs r1, #5 \n adds r4, r4, r1 \n bx lr""",
+    counted_write="""movs r0, #0 \n 1: adds r0, #1 \n cmp r0, r0 \n it eq \n streq r0, [r1] \n cmp r0, r3 \n bne 1b
+        bkpt #0""",
+    counted_read="""movs r0, #0 \n movs r4, #0 \n 1: adds r0, #1 \n cmp r0, r0 \n it eq \n ldreq r2, [r1] \n add r4, r2
+        cmp r0, r3 \n bne 1b \n bkpt #0""",
+    it_then_flags="""cpsid i \n movs r0, #1 \n movs r3, #0 \n cmp r0, #2 \n it ne \n strne r2, [r1] \n b 1f \n nop
+        1: movs r2, #0 \n beq 2f \n movs r3, #9 \n 2: bkpt #0""",
+    it_store="cmp r0, r0 \n ite eq \n streq r0, [r1] \n strne r0, [r1, #4] \n bkpt #0",
     exclusive="1: ldrex r1, [r0] \n adds r1, #1 \n strex r2, r1, [r0] \n cmp r2, #0 \n bne 1b \n bkpt #0",
 )
 
@@ -314,3 +321,55 @@ def test_memory_accesses_go_across_adjacent_memories(board: Board) -> None:
     data = bytes(range(256)) * 2
     board.machine.write_memory(0x3001FF00, data)
     assert board.machine.read_memory(0x3001FF00, 512) == data
+
+
+class Counted:
+    """A peripheral that counts its accesses and reads as one."""
+
+    base, size = 0x40008400, 0x400
+
+    def __init__(self) -> None:
+        self.accesses = 0
+
+    def read(self, offset: int, size: int) -> int:  # noqa: ARG002
+        self.accesses += 1
+        return 1
+
+    def write(self, offset: int, size: int, value: int) -> None:  # noqa: ARG002
+        self.accesses += 1
+
+    def reset(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("name", ["counted_write", "counted_read"])
+def test_register_accesses_in_it_blocks_take_place_once_while_a_debugger_looks_on(name: str) -> None:
+    """A pause of the core begins at such an access, whose instruction cannot be abandoned."""
+    peripheral, rounds = Counted(), 50000
+    with running_board() as board:
+        board.machine.soc.space.attach(peripheral)
+        board.load(THUMB[name], r1=peripheral.base, r3=rounds)
+        board.machine.resume()
+        looks = 0
+        while board.machine.wait_halted(0.001) is None:
+            board.machine.read_memory(STACK, 4)
+            looks += 1
+        assert looks
+        assert (peripheral.accesses, board.read_register("r0")) == (rounds, rounds)
+        if name == "counted_read":
+            assert board.read_register("r4") == rounds
+
+
+@pytest.mark.parametrize(("address", "value"), [(ICSR, 1 << 28), (0x08001000, 0)], ids=["pends PendSV", "into flash"])
+def test_what_follows_an_it_block_whose_store_ends_the_run_is_not_conditional(address: int, value: int) -> None:
+    with running_board() as board:
+        assert board.run(THUMB["it_then_flags"], r1=address, r2=value) is HaltReason.BREAKPOINT
+        assert (board.exception(), board.read_register("r3")) == (0, 0)
+
+
+@pytest.mark.parametrize("address", [0x60000000, 0x1FF00000, 0x40100000])
+def test_a_failing_store_in_an_it_block_is_a_fault(address: int) -> None:
+    with running_board() as board:
+        board.load(THUMB["it_store"], r1=address)
+        assert board.go() is HaltReason.BREAKPOINT
+        assert (board.exception(), board.word(CFSR), board.word(BFAR)) == (3, 0x8200, address)

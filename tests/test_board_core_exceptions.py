@@ -216,7 +216,7 @@ FAULTS = [
     ("load", 0x90000000, BUS_FAULT, 0x8200, 0x90000000, 0),
     ("load", 0x40100000, BUS_FAULT, 0x8200, 0x40100000, 0),
     ("store", 0xA0000004, BUS_FAULT, 0x8200, 0xA0000004, 0),
-    ("store", 0x08000000, BUS_FAULT, 0x8200, 0x08000000, 0),
+    ("store", 0x1FF00000, BUS_FAULT, 0x8200, 0x1FF00000, 0),
     ("load_multiple", 0x2001FFFC, BUS_FAULT, 0x8200, 0x20020000, 0),
     ("load_double_after", 0x2001FFFC, BUS_FAULT, 0x8200, 0x20020000, 0),
     ("load_multiple", 0x20000002, USAGE_FAULT, 1 << 24, None, 0),

@@ -5,9 +5,10 @@ and saying precisely what (`Stop`). Nothing here knows exceptions, priorities or
 
 A stop from inside an access callback abandons the instruction: nothing of it is done, PC is at it. That makes bus
 errors exact. It also means that a stop from another thread must not fall between an access with side effects and the
-end of its instruction: see `interrupt`. Where an access itself makes a stop necessary, the abandoned instruction is
-executed again and its access answered from memory (`_Replay`); accesses that the same instruction made before that
-one, as STM does, take place twice.
+end of its instruction: see `interrupt`. Where an access makes a stop necessary or is the occasion for one, the
+abandoned instruction is executed again and its access answered from memory (`_Replay`); accesses that the same
+instruction made before that one, as STM does, take place twice. Instructions in IT blocks cannot be abandoned: they
+complete, what follows in translated code is executed as well, and a bus error is told behind that.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from gdbflash.board import double
 from gdbflash.board.bus import BusError
 from gdbflash.board.decode import Instruction, Kind, is_wide, it_state, next_state, passes
 from gdbflash.board.engine import Ending, Engine
+from gdbflash.board.guards import Guards
 from gdbflash.board.memory import BLOCK_SHIFT, AddressSpace, Memory
 from gdbflash.board.registers import FPCA, IT_BITS, THUMB, CoreRegisters
 from gdbflash.board.stops import Cause, Stop
@@ -61,10 +63,12 @@ _SLEEPS = {Kind.WAIT_INTERRUPT: Cause.SLEEP_INTERRUPT, Kind.WAIT_EVENT: Cause.SL
 
 @dataclass(frozen=True)
 class _Replay:
-    """An access that took place, whose instruction was abandoned and will come again."""
+    """An access that took place, whose instruction was abandoned and will come again: where, and what was read."""
 
     address: int
     value: int
+    stored: int | None
+    """What was written; None for a read."""
 
 
 def _executed_clock() -> int:
@@ -96,23 +100,26 @@ class Core:
         self._in_access = False
         self._accesses = 0  # done
         self._whole = False  # the one instruction shall not be abandoned
+        self._done: _Replay | None = None  # the last access, when execution was to end behind it
         self._replay: _Replay | None = None
         self._stop: Stop | None = None
         self._failure: Exception | None = None
         self._watches: dict[tuple[int, int, str], list[int]] = {}
         self._watch_hit: int | None = None
         self._watching = True
+        self._guards = Guards(self._engine, space)
         for memory in space.memories:
             self.map_memory(memory)
         for base, size in space.device_ranges:
             self.map_device(base, size)
         self._engine.on_bad_access(self._on_bad_access)
+        self._engine.on_protected_write(self._on_protected_write)
         self._engine.on_exception(self._on_exception)
 
     # -- memory map -------------------------------------------------------------------------------------------
 
     def map_memory(self, memory: Memory) -> None:
-        """Let the core see a memory; read-only ones answer a write with an error."""
+        """Let the core see a memory; read-only ones answer a write with an error, or by their guard."""
         self._engine.map_buffer(memory.base, memory.content, writable=memory.writable)
 
     def map_device(self, base: int, size: int) -> None:
@@ -124,13 +131,19 @@ class Core:
         self._engine.unmap(base, size)
         self.translation.flush()
 
+    def memory_changed(self, address: int, size: int) -> None:
+        """Heed that memory has changed other than by a store of the core, before the next instruction."""
+        self.translation.note_write(address, size)
+        if self.translation.stale:
+            self.recheck = True
+
     # -- accesses ---------------------------------------------------------------------------------------------
 
     def _on_read(self, _uc: object, offset: int, size: int, base: int) -> int:
         address = base + offset
         # Every access of the core comes here: hence no further call than needed.
         watched = self._watch_hit is not None
-        if (self._interrupted or self._replay or self._stop or watched) and self._must_not_begin(address):
+        if (self._replay or self._stop or watched) and self._must_not_begin(address, None):
             return self._take_replay()
         self._in_access = True
         value = 0
@@ -142,8 +155,8 @@ class Core:
             self._engine.stop()
         except Exception as error:
             self._fail(error)
-        if self.recheck and not self._whole:
-            self._abandon_done(address, value)
+        if (self.recheck or self._interrupted) and not self._whole:
+            self._abandon_done(address, value, None)
         self._accesses += 1
         self._in_access = False
         return value
@@ -151,7 +164,7 @@ class Core:
     def _on_write(self, _uc: object, offset: int, size: int, value: int, base: int) -> None:
         address = base + offset
         watched = self._watch_hit is not None
-        if (self._interrupted or self._replay or self._stop or watched) and self._must_not_begin(address):
+        if (self._replay or self._stop or watched) and self._must_not_begin(address, value):
             self._take_replay()
             return
         self._in_access = True
@@ -163,27 +176,25 @@ class Core:
             self._engine.stop()
         except Exception as error:
             self._fail(error)
-        if self.recheck and not self._whole:
-            self._abandon_done(address, 0)
+        if (self.recheck or self._interrupted) and not self._whole:
+            self._abandon_done(address, 0, value)
         self._accesses += 1
         self._in_access = False
 
-    def _must_not_begin(self, address: int) -> bool:
+    def _must_not_begin(self, address: int, stored: int | None) -> bool:
         """Tell whether this access has taken place already, or its instruction is to be abandoned before it."""
         if self._replay is not None:
-            return self._replay.address == address
-        if (self._interrupted and not self._whole) or self._stop or self._watch_hit is not None:
-            self._engine.stop()
-            return True
-        return False
+            return (self._replay.address, self._replay.stored) == (address, stored)
+        self._engine.stop()
+        return True
 
     def _take_replay(self) -> int:
         replay, self._replay = self._replay, None
         return replay.value if replay else 0
 
-    def _abandon_done(self, address: int, value: int) -> None:
+    def _abandon_done(self, address: int, value: int, stored: int | None) -> None:
         if self._stop is None and self._failure is None:
-            self._replay = _Replay(address, value)
+            self._done = _Replay(address, value, stored)
         self._engine.stop()
 
     def _fail(self, error: Exception) -> None:
@@ -195,8 +206,14 @@ class Core:
         if self.translation.sent_away is None:
             self._stop = Stop(Cause.FETCH_ERROR if fetch else Cause.DATA_ERROR, address)
 
+    def _on_protected_write(self, address: int, size: int, value: int) -> bool:
+        if self._guards.store(address, size, value, alone=self._whole):
+            return True
+        self._on_bad_access(address, fetch=False)
+        return False
+
     def _on_exception(self, number: int) -> None:
-        self._stop = Stop(_EXCEPTIONS.get(number, Cause.UNDEFINED))
+        self._stop = self._stop or Stop(_EXCEPTIONS.get(number, Cause.UNDEFINED))
 
     # -- execution --------------------------------------------------------------------------------------------
 
@@ -205,11 +222,19 @@ class Core:
         while True:
             if self.recheck:
                 return Stop(Cause.INTERRUPTED)
-            self.translation.prepare(self.breakpoints | self.traps)
+            self._prepare(self.breakpoints | self.traps)
             self._note_block()
-            stop = self._execute(0) or self._follow_up()
+            stop = self._execute(0)
+            if stop is None:
+                stop = self._follow_up()
+            self._guards.settle()
             if stop is not None:
                 return stop
+
+    def _prepare(self, exits: set[int]) -> None:
+        if self._guards.watch():
+            self.translation.flush()
+        self.translation.prepare(exits)
 
     def _note_block(self) -> None:
         """Look ahead when execution begins within an IT block, as after an exception."""
@@ -222,10 +247,11 @@ class Core:
         """Execute one instruction, also at a breakpoint; None when nothing else happened."""
         whole, self._whole = self._whole, True
         try:
-            self.translation.prepare(self.breakpoints)
+            self._prepare(self.breakpoints)
             return self._step_whole()
         finally:
             self._whole = whole
+            self._guards.settle()
 
     def _step_whole(self) -> Stop | None:
         pc, xpsr = self.registers.pc, self.registers.xpsr
@@ -258,14 +284,16 @@ class Core:
     def _follow_up(self) -> Stop | None:
         """Decide what the end of a run without an event means; None to go on."""
         if self.translation.trapped is not None:
+            self._guards.settle()
             return self._resolve(self.translation.trapped)
         if self._watch_hit is not None:
             return self._finish_watched()
-        if self._replay is not None:
-            stop = self.step()
-            self._replay = None
-            return stop or Stop(Cause.INTERRUPTED)
         pc = self.registers.pc
+        again = pc not in self.breakpoints and pc not in self.traps  # else it is another instruction
+        if self._guards.postponed and again:
+            return self.step()
+        if self._done is not None and again:
+            return self._finish_done(self._done)
         if pc in self.breakpoints:
             return Stop(Cause.BREAKPOINT)
         if pc in self.traps:
@@ -273,6 +301,14 @@ class Core:
         if pc in self.translation.block_exits and self.registers.xpsr & IT_BITS:
             return self.step()
         return Stop(Cause.INTERRUPTED)
+
+    def _finish_done(self, done: _Replay) -> Stop:
+        """Complete the instruction that was abandoned after its access."""
+        self._replay = done
+        try:
+            return self.step() or Stop(Cause.INTERRUPTED)
+        finally:
+            self._replay = None
 
     def _resolve(self, instruction: Instruction) -> Stop | None:
         """Do what a Cortex-M7 does at this instruction; None to go on behind it."""
@@ -326,6 +362,8 @@ class Core:
             return Stop(Cause.INVALID_STATE)
         begin = self.registers.pc
         self._stop = None
+        self._done = None
+        self._guards.begin()
         self.translation.begin()
         with self._lock:
             self._running = True
@@ -337,12 +375,16 @@ class Core:
             with self._lock:
                 self._running = self._interrupted = False
                 self._ended.notify_all()
+            self._guards.undo()
+            self._drop_stale_state()
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
         if self.translation.sent_away is not None:
             self._engine.put(*self.translation.sent_away)
             return Stop(Cause.UNALIGNED)
+        if self._guards.denied is not None:
+            return Stop(Cause.DATA_ERROR, self._guards.denied)
         if ending is Ending.BAD_INSTRUCTION and self._stop is None:
             return Stop(Cause.UNDEFINED if self.registers.xpsr & THUMB else Cause.INVALID_STATE)
         if ending is Ending.BAD_ACCESS and self._stop is None:
@@ -356,10 +398,16 @@ class Core:
         executable = self.registers.pc >> 29 in _EXECUTABLE
         return Stop(Cause.FETCH_ERROR if executable else Cause.NEVER_EXECUTE, self.registers.pc)
 
+    def _drop_stale_state(self) -> None:
+        """Clear ITSTATE behind an IT block where the engine has left it, as it does when stopped by one's store."""
+        xpsr = self.registers.xpsr
+        if xpsr & IT_BITS and not self.translation.is_conditional(self.registers.pc):
+            self.registers.xpsr = xpsr & ~IT_BITS
+
     def interrupt(self) -> None:
         """End the run that is going on, if any; from any thread. Returns when it has ended.
 
-        First the core gets the chance to stop at a register access, before the access takes place. Only a core that
+        First the core gets the chance to stop at a register access, when that has taken place. Only a core that
         makes none while it executes is stopped from outside: then no access can be under way, nor just be done, whose
         instruction would be abandoned after the access had its effect.
         """

@@ -92,14 +92,24 @@ class Engine:
         self._uc.hook_add(unicorn.UC_HOOK_MEM_FETCH_PROT, callback)
 
     def on_bad_access(self, callback: Callable[[int, bool], None]) -> None:
-        """Call callback(address, fetch) at an access that nothing answers, or a write to read-only memory."""
+        """Call callback(address, fetch) at an access that nothing answers."""
 
         def hook(_uc: object, kind: int, address: int, _size: int, _value: int, _data: object) -> bool:
             callback(address, kind == unicorn.UC_MEM_FETCH_UNMAPPED)
             return False
 
-        kinds = unicorn.UC_HOOK_MEM_UNMAPPED | unicorn.UC_HOOK_MEM_READ_PROT | unicorn.UC_HOOK_MEM_WRITE_PROT
-        self._uc.hook_add(kinds, hook)
+        self._uc.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED | unicorn.UC_HOOK_MEM_READ_PROT, hook)
+
+    def on_protected_write(self, callback: Callable[[int, int, int], bool]) -> None:
+        """Call callback(address, size, value) at each write to read-only memory.
+
+        If it returns True, the write takes place and the instruction goes on; else it is abandoned.
+        """
+
+        def hook(_uc: object, _kind: int, address: int, size: int, value: int, _data: object) -> bool:
+            return callback(address, size, value & (1 << 8 * size) - 1)
+
+        self._uc.hook_add(unicorn.UC_HOOK_MEM_WRITE_PROT, hook)
 
     def on_exception(self, callback: Callable[[int], None]) -> None:
         """Call callback(number) at an exception, numbered as in QEMU's target/arm/cpu.h; then stop."""

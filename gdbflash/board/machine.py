@@ -28,7 +28,7 @@ from gdbflash.board.timer import TIMERS, Timer
 from gdbflash.board.w25q import W25Q
 from gdbflash.board.window import WindowMapping
 
-QUADSPI_IRQ, MDMA_IRQ = 92, 122
+FLASH_IRQ, QUADSPI_IRQ, MDMA_IRQ = 4, 92, 122
 """RM0433 table 145."""
 FIFO_TRIGGER, COMPLETE_TRIGGER = 22, 23
 """MDMA triggers of QUADSPI (RM0433 table 95)."""
@@ -92,6 +92,8 @@ class Machine:
         scs.halted = lambda: not self._running
         for trace in Dwt(self.processor.cycles, scs.traces), Itm(scs.traces):
             self.soc.space.attach(trace)
+        self.soc.flash_interface.interrupt = lambda level: self.processor.set_interrupt(FLASH_IRQ, level)
+        self.soc.flash_interface.changed = self.processor.core.memory_changed
         self._window = WindowMapping(self.soc.space, self.processor.core, lambda: self.quadspi.window)
         self.quadspi = _CountedQuadspi(self.flash, self.clock, self._window.changed)
         self.quadspi.interrupt = lambda level: self.processor.set_interrupt(QUADSPI_IRQ, level)
@@ -348,8 +350,7 @@ class Machine:
         if offset < 0 or offset + len(data) > flash.size:
             raise BusError(address)
         with self._paused():
-            self.processor.core.translation.note_write(address, len(data))
-            flash.content[offset : offset + len(data)] = data
+            self.soc.flash_interface.overwrite(offset, data)
 
     def set_breakpoint(self, address: int) -> None:
         """Halt before the instruction at address executes; setting it twice is one."""

@@ -11,6 +11,7 @@ import mmap
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from gdbflash.board.bus import BusError, Peripheral
 
@@ -21,15 +22,32 @@ BLOCK_SHIFT = 10
 """Peripherals of the STM32H7 sit on 1 KiB boundaries (RM0433 table 8)."""
 
 
+class Guard(Protocol):
+    """The controller of a memory that takes stores its own way, and some of which may be unreadable."""
+
+    unreadable: tuple[tuple[int, int], ...]
+    """Ranges (offset, size) where a read is a bus error."""
+
+    def store(self, offset: int, data: bytes) -> None:
+        """Take a store; never raises."""
+
+    def check(self, offset: int, size: int) -> None:
+        """Heed that the range is read; raises BusError."""
+
+
 @dataclass(eq=False)
 class Memory:
-    """A memory with content, a writable host buffer: size bytes at base, multiples of 4 KiB."""
+    """A memory with content, a writable host buffer: size bytes at base, multiples of 4 KiB.
+
+    One that is not writable but has a guard gives stores to it.
+    """
 
     name: str
     base: int
     size: int
     writable: bool = True
     content: memoryview = field(default_factory=lambda: memoryview(b""))
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         if not self.content:
@@ -158,7 +176,10 @@ class AddressSpace:
             memory = self.memory_at(address)
             if memory is not None:
                 offset = address - memory.base
-                part = bytes(memory.content[offset : offset + min(size, memory.size - offset)])
+                count = min(size, memory.size - offset)
+                if memory.guard is not None:
+                    memory.guard.check(offset, count)
+                part = bytes(memory.content[offset : offset + count])
             else:
                 width = _widest(address, size)
                 part = self.read(address, width).to_bytes(width, "little")
@@ -173,11 +194,14 @@ class AddressSpace:
         while view:
             memory = self.memory_at(address)
             if memory is not None:
-                if not memory.writable:
-                    raise BusError(address)
                 offset = address - memory.base
                 count = min(len(view), memory.size - offset)
-                memory.content[offset : offset + count] = view[:count]
+                if memory.guard is not None:
+                    memory.guard.store(offset, bytes(view[:count]))
+                elif memory.writable:
+                    memory.content[offset : offset + count] = view[:count]
+                else:
+                    raise BusError(address)
             else:
                 count = _widest(address, len(view))
                 self.write(address, count, int.from_bytes(view[:count], "little"))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from gdbflash.board.bus import Peripheral
+from gdbflash.board.flashif import FlashInterface
 from gdbflash.board.gpio import Gpio
 from gdbflash.board.memory import AddressSpace, Memory, Registers
 from gdbflash.board.peripherals import Hsem, Rng, Usart
@@ -134,57 +134,6 @@ class Syscfg(Registers):
         return word
 
 
-_OPTION_BYTES = {
-    **dict.fromkeys((0x1C, 0x20), 0x0BC6AAF0),  # OPTSR: RDP level 0, no watchdog by hardware
-    **dict.fromkeys((0x28, 0x2C, 0x30, 0x34), 0x000000FF),  # PRAR, SCAR: no range is protected or secured
-    **dict.fromkeys((0x38, 0x3C), 0x000000FF),  # WPSN: no sector is write-protected
-    **dict.fromkeys((0x40, 0x44), 0x1FF00800),  # BOOT: as shipped
-}
-"""As current and to be programmed (4.9.9 to 4.9.18)."""
-
-
-class FlashInterface(Registers):
-    """The embedded flash memory's registers (chapter 4): latency and locks.
-
-    Programming is not modelled: a write of the core to the array is a bus error, and debuggers change it through
-    Machine.erase_flash and Machine.program_flash.
-    """
-
-    _KEYR1, _OPTKEYR, _CR1, _SR1, _CCR1, _OPTCR = 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18
-    _KEYS: ClassVar = {_KEYR1: (0x45670123, 0xCDEF89AB), _OPTKEYR: (0x08192A3B, 0x4C5D6E7F)}
-
-    def __init__(self) -> None:
-        self._given: dict[int, int] = {}
-        reset_values = {0x00: 0x37, self._CR1: 0x31, self._OPTCR: 0x1, **_OPTION_BYTES}
-        super().__init__(0x52002000, 0x1000, reset_values=reset_values)
-
-    def write_word(self, offset: int, value: int) -> None:
-        """Write a word; two keys in order open a lock, which stays shut until reset after a wrong one (4.5.1)."""
-        if offset in self._KEYS:
-            lock = self._CR1 if offset == self._KEYR1 else self._OPTCR
-            place = self._given.get(offset, 0)
-            if place < 2 and value == self._KEYS[offset][place]:
-                self._given[offset] = place + 1
-                if place == 1:
-                    self.words[lock] &= ~1
-            else:
-                self._given[offset] = 3
-        elif offset in (self._CR1, self._OPTCR):
-            if not self.words[offset] & 1:
-                if value & 1:
-                    self._given.pop(self._KEYR1 if offset == self._CR1 else self._OPTKEYR, None)
-                super().write_word(offset, value)
-        elif offset == self._CCR1:
-            self.words[self._SR1] = self.words.get(self._SR1, 0) & ~value
-        elif offset != self._SR1:
-            super().write_word(offset, value)
-
-    def reset(self) -> None:
-        """Return to the reset values; locks close."""
-        super().reset()
-        self._given = {}
-
-
 class Dbgmcu(Registers):
     """DBGMCU (chapter 60), also behind the debug APB at 0xE00E1000."""
 
@@ -217,7 +166,7 @@ class Soc:
         self.gated_accesses: dict[int, int] = {}
         """How often each address of a peripheral without clock was accessed."""
         self.rcc = Rcc(hse_hz, self._clocks_changed)
-        self.flash_interface = FlashInterface()
+        self.flash_interface = FlashInterface(self.flash)
         dbgmcu = Dbgmcu(0x5C001000)
         alias = Dbgmcu(0xE00E1000)
         alias.words = dbgmcu.words

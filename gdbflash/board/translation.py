@@ -14,7 +14,7 @@ from collections.abc import Callable
 from gdbflash.board.bus import BusError
 from gdbflash.board.decode import Instruction, Kind, decode, is_wide, next_state, passes
 from gdbflash.board.engine import Engine
-from gdbflash.board.memory import AddressSpace, Memory
+from gdbflash.board.memory import AddressSpace, Guard, Memory
 from gdbflash.board.registers import CoreRegisters
 
 _NOWHERE = 0xA0001000
@@ -35,6 +35,14 @@ _HIGH_REGISTERS = {13: "sp", 14: "lr", 15: "pc"}
 def register_name(number: int) -> str:
     """Return the name of a register by its number in an instruction."""
     return _HIGH_REGISTERS.get(number) or f"r{number}"
+
+
+def _readable(guard: Guard, offset: int) -> bool:
+    try:
+        guard.check(offset, 2)
+    except BusError:
+        return False
+    return True
 
 
 class Translation:
@@ -70,6 +78,11 @@ class Translation:
     def flush(self) -> None:
         """Forget all translated code before the next instruction."""
         self._stale = True
+
+    @property
+    def stale(self) -> bool:
+        """Whether all translated code will be forgotten before the next instruction."""
+        return self._stale
 
     def note_write(self, address: int, size: int) -> None:
         """Heed that somebody other than the core has written memory, which may hold translated code."""
@@ -128,6 +141,8 @@ class Translation:
         memory = self._space.memory_at(address)
         if memory is None:
             return self._fetch_from_device(address)
+        if memory.guard is not None and not _readable(memory.guard, address - memory.base):
+            return False
         line = address >> _LINE
         if line not in self._lines:
             start = (line << _LINE) - memory.base
@@ -171,6 +186,10 @@ class Translation:
             state = next_state(state)
         if exits and not self.block_exits <= self._exits:
             self._set_exits(self._exits | self.block_exits)
+
+    def is_conditional(self, address: int) -> bool:
+        """Tell whether the instruction at address, of translated code, is in an IT block."""
+        return address in self._conditions
 
     def _needed(self, instruction: Instruction) -> bool:
         kind = instruction.kind
