@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from gdbflash.board.debug import HaltReason
+from gdbflash.board.guards import Guards
 from gdbflash.board.machine import Machine
 from tests.boardcode import BFAR, CFSR, CODE, FAULTS_ENABLED, SHCSR, Board
 from tests.flashboard import (
@@ -206,6 +209,26 @@ def test_a_watched_store_is_done_once(board: Board) -> None:
     assert board.word(SR1) == WBNE
     board.put(CR1, PG | 0x40)
     assert board.words(WORD, 3) == [1, 2, BLANK]
+
+
+def test_a_pause_does_not_fall_into_a_store(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(board, "store", r0=WORD, r4=1, r5=2)
+    store = Guards.store
+    threads = []
+
+    def slow(guards: Guards, address: int, size: int, value: int, *, alone: bool) -> bool:
+        if alone:
+            threads.append(threading.Thread(target=board.machine.processor.core.interrupt))
+            threads[-1].start()
+            end = time.thread_time() + 0.01
+            while time.thread_time() < end:
+                time.sleep(0)
+        return store(guards, address, size, value, alone=alone)
+
+    monkeypatch.setattr(Guards, "store", slow)
+    assert board.go() is HaltReason.BREAKPOINT
+    assert len(threads) == 2
+    assert board.word(SR1) == WBNE
 
 
 # -- words that cannot be read ----------------------------------------------------------------------------------

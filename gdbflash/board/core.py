@@ -95,6 +95,7 @@ class Core:
         self._ended = threading.Condition(self._lock)
         self._running = False
         self._runs = 0
+        self._stoppable = True  # by `interrupt`, from outside
         self._executed_clock = time.CLOCK_MONOTONIC
         self._interrupted = False
         self._in_access = False
@@ -367,6 +368,7 @@ class Core:
         self.translation.begin()
         with self._lock:
             self._running = True
+            self._stoppable = not self._whole
             self._runs += 1
             self._executed_clock = _executed_clock()
         try:
@@ -409,7 +411,8 @@ class Core:
 
         First the core gets the chance to stop at a register access, when that has taken place. Only a core that
         makes none while it executes is stopped from outside: then no access can be under way, nor just be done, whose
-        instruction would be abandoned after the access had its effect.
+        instruction would be abandoned after the access had its effect. An instruction that is executed alone ends by
+        itself, and must: it may be there to complete what has had its effect.
         """
         with self._lock:
             run = self._runs
@@ -421,7 +424,7 @@ class Core:
             while not self._ended.wait_for(lambda: not self._running or self._runs != run, wait):
                 if self._in_access or self._accesses != accesses:
                     accesses, executed = self._accesses, self._executed()
-                elif self._executed() - executed > _SETTLED:
+                elif self._stoppable and self._executed() - executed > _SETTLED:
                     self._engine.stop()
                     wait = _RETRY
 
