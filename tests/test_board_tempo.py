@@ -79,7 +79,7 @@ def test_whoever_wants_the_core_ends_its_rest(monkeypatch: pytest.MonkeyPatch) -
             return read(address, size)
 
         monkeypatch.setattr(machine.soc.space, "read_bytes", noted)
-        machine.read_memory(0x24000000, 4)
+        machine.read_memory(0xE000ED00, 4)
         assert not machine.clock.stirring.is_set()
     assert seen == [True]
 

@@ -86,12 +86,14 @@ class Translation:
 
     def note_write(self, address: int, size: int) -> None:
         """Heed that somebody other than the core has written memory, which may hold translated code."""
+        self._stale = self._stale or self.covers(address, size)
+
+    def covers(self, address: int, size: int) -> bool:
+        """Tell whether code in a range, or next to it, is translated; from any thread."""
         first, last = address >> _LINE, address + size - 1 >> _LINE
         if last - first < len(self._lines):
-            touched = any(line in self._lines for line in range(first, last + 1))
-        else:
-            touched = any(first <= line <= last for line in self._lines)
-        self._stale = self._stale or touched
+            return any(line in self._lines for line in range(first, last + 1))
+        return any(first <= line <= last for line in tuple(self._lines))
 
     def code_changed(self) -> bool:
         """Tell whether translated code is no longer what memory holds: the core has written to it."""
