@@ -44,9 +44,11 @@ class Interruption:
 def heeded(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Let handler have the signals that ask a program to end, while the body runs.
 
-    One that is ignored stays so: nohup is for that, and shells keep Ctrl-C so from what runs in the background.
+    A hang-up that is ignored stays so: nohup is for that. Shells let what they start in the background ignore SIGINT as
+    well, but whoever sends it there means it.
     """
-    wanted = [number for number in _SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    nohup = _HANG_UP is not None and signal.getsignal(_HANG_UP) is signal.SIG_IGN
+    wanted = [number for number in _SIGNALS if not (nohup and number == _HANG_UP)]
     before = {number: signal.signal(number, handler) for number in wanted}
     try:
         yield

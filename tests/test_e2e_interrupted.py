@@ -146,19 +146,31 @@ def test_a_terminal_that_hangs_up_is_a_wish_to_stop(
     see_it_whole(board, tmp_path, files)
 
 
-@pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
-def test_a_signal_that_was_ignored_stays_so(
-    board: RunningBoard, tmp_path: Path, files: dict[str, bytes], name: str
-) -> None:
-    """As nohup has it with SIGHUP, and a shell script with SIGINT of what it runs in the background."""
+def ignoring(name: str) -> list[str]:
+    """Start a program as nohup does it with HUP, and a shell script, with INT, what it runs in the background."""
+    return ["/bin/sh", "-c", f'trap "" {name}; exec "$0" "$@"']
+
+
+def test_a_hang_up_that_was_ignored_stays_so(board: RunningBoard, tmp_path: Path, files: dict[str, bytes]) -> None:
     board.chip.memory[:SIZE] = files["before"]
-    process = start(board, tmp_path, by=["/bin/sh", "-c", f'trap "" {name}; exec "$0" "$@"'])
+    process = start(board, tmp_path, by=ignoring("HUP"))
     for event, phase in (("start", "init"), ("advance", "erase"), ("finish", "erase")):
         wait_for(process, event, phase)
-        process.send_signal(signal.Signals[f"SIG{name}"])
+        process.send_signal(signal.SIGHUP)
     code, _, shown = finish(process)
     assert code == 0, shown
     assert bytes(board.chip.memory[:SIZE]) == files["after"]
+
+
+def test_who_sends_sigint_to_the_background_means_it(
+    board: RunningBoard, tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    board.chip.memory[:SIZE] = files["before"]
+    process = start(board, tmp_path, by=ignoring("INT"))
+    wait_for(process, "advance", "erase")
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[0] == 130
+    see_it_whole(board, tmp_path, files)
 
 
 @pytest.mark.parametrize(
