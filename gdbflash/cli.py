@@ -133,7 +133,6 @@ def lint(settings: Settings, loader: Path) -> None:
     help="How to compare afterwards.",
 )
 @click.option("--full", is_flag=True, help="Write also what is there already.")
-@click.option("--recover", is_flag=True, help="Put kept bytes back over whatever is in their place since.")
 @click.option(
     "--keep/--no-keep",
     default=True,
@@ -149,7 +148,6 @@ def write(
     erase: str | None,
     verify: str,
     full: bool,
-    recover: bool,
     keep: bool,
     dry_run: bool,
     reach: Reach,
@@ -164,7 +162,7 @@ def write(
     if dry_run:
         return {"dry_run": True}
     with flashing(settings, reach, loaders) as flasher:
-        report = flasher.write(jobs, VerifyMode(verify), full=full, recover=recover)
+        report = flasher.write(jobs, VerifyMode(verify), full=full)
     settings.console.say(f"done: {report.in_words}, {counted(report.calls, 'call')}")
     return _numbers(report)
 

@@ -163,40 +163,32 @@ class Flasher:
             self._memory[place.address] = self._target.read_memory(place.address, place.size)
 
     def write(
-        self,
-        jobs: Sequence[StorageJob],
-        verify: VerifyMode = VerifyMode.DIGEST,
-        *,
-        full: bool = False,
-        recover: bool = False,
+        self, jobs: Sequence[StorageJob], verify: VerifyMode = VerifyMode.DIGEST, *, full: bool = False
     ) -> Report:
         """Erase, program and verify what differs; with full, all of it.
 
         Kept bytes lie in a recovery file from before the first erase until they are verified, and what an interrupted
-        write left in it is put back; with recover, over whatever the chip holds there. Raises also OutputError when
-        that file cannot be written or used.
+        write left in it is put back. Raises also OutputError when that file cannot be written or used.
         """
         skipped = sectors = 0
         if len(jobs) > 1:  # what does not fit is to be known before anything is erased
             for job in jobs:
                 find_room(self._target, job.loader, *self._loading())
         for job in jobs:
-            there, erased = self._write_storage(job, verify, full=full, recover=recover)
+            there, erased = self._write_storage(job, verify, full=full)
             skipped += job.content.within(there).size
             sectors += erased
         size = sum(job.content.size for job in jobs)
         return Report(size, skipped, self.calls, sectors, verify.value)
 
-    def _write_storage(
-        self, job: StorageJob, verify: VerifyMode, *, full: bool, recover: bool
-    ) -> tuple[tuple[Range, ...], int]:
+    def _write_storage(self, job: StorageJob, verify: VerifyMode, *, full: bool) -> tuple[tuple[Range, ...], int]:
         """Write one storage; returns where content was already, and how many sectors were erased."""
         storage = job.loader.storage
         opened = self.open(job.loader)
         inspection = Inspection(opened, self._phases)
         keeping = Keeping(opened.identity, self._observe)
         asked = job.content
-        job = keeping.added_to(job, inspection, regardless=recover)
+        job = keeping.added_to(job)
         delta = everything(job) if full else self._delta(inspection, job)
         content = job.content.over(self._kept(inspection, delta, storage.erased_value))
         saved = content.within(without(content.ranges, asked.ranges))

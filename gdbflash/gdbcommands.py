@@ -164,7 +164,7 @@ class Commands:
             say(f"{planned(jobs).summary}\n")
             return
         with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
-            report = flasher.write(jobs, mode, full=words.full, recover=words.recover)
+            report = flasher.write(jobs, mode, full=words.full)
         say(f"{report.in_words}, {counted(report.calls, 'call')}.\n")
 
     def read(self, words: argparse.Namespace) -> None:

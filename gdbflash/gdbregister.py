@@ -140,7 +140,6 @@ def _described(commands: Commands) -> Iterator[tuple[Words, Action, str]]:
     write.option("--erase", choices=[each.value for each in EraseMode], help="what to erase before")
     write.option("--verify", choices=[each.value for each in VerifyMode], help="how to compare afterwards")
     write.option("--full", action="store_true", help="write also what is there already")
-    write.option("--recover", action="store_true", help="put kept bytes back over whatever is in their place since")
     _keep_options(write)
     write.option("--dry-run", action="store_true", help="show the plan and end")
     yield write, commands.write, "file"

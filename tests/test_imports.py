@@ -73,7 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "erasing": {"events", "pace", "phases", "plan", "session", "storage"},
     "programming": {"events", "pace", "phases", "plan", "ranges", "session", "survey"},
     "survey": {"call", "digest", "errors", "pace", "plan", "ranges", "session"},
-    "keeping": {"errors", "events", "inspection", "plan", "ranges", "recovery"},
+    "keeping": {"events", "plan", "ranges", "recovery"},
     "inspection": VALUES | {"compare", "delta", "pace", "phases", "session", "survey"},
     "planned": {"errors", "events", "plan"},
     "quiesce": {"errors", "target"},
