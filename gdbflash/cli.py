@@ -60,6 +60,7 @@ click.rich_click.TEXT_MARKUP = "markdown"
 
 _ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
 _SCALE = click.FloatRange(min=0, min_open=True, max=1000)
+"""A chip erase of 40 s takes half a day then; systems cannot wait for much longer."""
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -22,7 +22,7 @@ LEAST_STACK = 1024
 """What the vendor's tool gives; real loaders were measured to use 92 to 428 bytes."""
 LARGE_STACK = 16 * 1024
 ROUTINE, LEAST_ROUTINE = 4096, 1024
-"""The digest routine and its tables: sectors that one call digests, about 290 or 35."""
+"""The digest routine and its tables: sectors that one call digests, about 290 or 30."""
 LEAST_BUFFER = 256
 """A page of the usual serial NOR chip: less would make every program call partial."""
 PAINT = bytes.fromhex("a5c3965a")

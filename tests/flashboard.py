@@ -11,6 +11,7 @@ ACR, KEYR1, OPTKEYR, CR1, SR1, CCR1, OPTCR = (0x52002000 + offset for offset in 
 OPTSR_CUR, OPTSR_PRG, OPTCCR, WPSN_CUR1, WPSN_PRG1, ECC_FA1R = (
     0x52002000 + offset for offset in (0x1C, 0x20, 0x24, 0x38, 0x3C, 0x60)
 )
+OPTSTART = 1 << 1
 KEYS, OPTION_KEYS = (0x45670123, 0xCDEF89AB), (0x08192A3B, 0x4C5D6E7F)
 LOCK, PG, SER, BER, PSIZE_64, FW, START = 1, 2, 4, 8, 0x30, 0x40, 0x80
 WBNE, EOP, WRPERR, PGSERR, STRBERR, INCERR, DBECCERR = (1 << bit for bit in (1, 16, 17, 18, 19, 21, 26))
@@ -27,6 +28,12 @@ def unlock_options(board: Board) -> None:
     """Open OPTCR and the option bytes."""
     for key in OPTION_KEYS:
         board.put(OPTKEYR, key)
+
+
+def change_option(board: Board, register: int, value: int) -> None:
+    """Have an option byte changed, with OPTCR open."""
+    board.put(register, value)
+    board.put(OPTCR, OPTSTART)
 
 
 def enable_programming(board: Board) -> None:

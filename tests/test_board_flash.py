@@ -43,6 +43,7 @@ from tests.flashboard import (
     WPSN_CUR1,
     WPSN_PRG1,
     WRPERR,
+    change_option,
     enable_programming,
     program,
     unlock,
@@ -339,8 +340,7 @@ def test_a_write_protected_sector_stays_as_it_is(board: Board) -> None:
     enable_programming(board)
     program(board, WORD, *EIGHT)
     unlock_options(board)
-    board.put(WPSN_PRG1, 0xFE)
-    board.put(OPTCR, 2)
+    change_option(board, WPSN_PRG1, 0xFE)
     for how in (SER, BER):
         board.put(CR1, how | START)
         assert board.word(SR1) == WRPERR
@@ -349,8 +349,7 @@ def test_a_write_protected_sector_stays_as_it_is(board: Board) -> None:
     board.put(WORD + 32, *EIGHT)
     assert board.word(SR1) == WRPERR
     assert board.words(WORD, 16) == [*EIGHT, *[BLANK] * 8]
-    board.put(WPSN_PRG1, 0xFF)
-    board.put(OPTCR, 2)
+    change_option(board, WPSN_PRG1, 0xFF)
     board.put(WORD + 32, *EIGHT)  # the flag blocks nothing
     assert board.word(SR1) == WRPERR | EOP
     assert board.words(WORD + 32, 8) == list(EIGHT)
@@ -360,18 +359,14 @@ def test_the_way_back_from_read_protection_erases_and_level_2_has_none(board: Bo
     enable_programming(board)
     program(board, WORD, *EIGHT)
     unlock_options(board)
-    board.put(OPTSR_PRG, 0x0BC600F0)
-    board.put(OPTCR, 2)
+    change_option(board, OPTSR_PRG, 0x0BC600F0)
     assert board.word(OPTSR_CUR) == 0x0BC600F0
     assert board.words(WORD, 8) == list(EIGHT)
-    board.put(OPTSR_PRG, 0x0BC6AAF0)
-    board.put(OPTCR, 2)
+    change_option(board, OPTSR_PRG, 0x0BC6AAF0)
     assert board.word(OPTSR_CUR) == 0x0BC6AAF0
     assert board.words(WORD, 8) == [BLANK] * 8
-    board.put(OPTSR_PRG, 0x0BC6CCF0)
-    board.put(OPTCR, 2)
-    board.put(OPTSR_PRG, 0x0BC6AAF0)
-    board.put(OPTCR, 2)
+    change_option(board, OPTSR_PRG, 0x0BC6CCF0)
+    change_option(board, OPTSR_PRG, 0x0BC6AAF0)
     assert board.word(OPTSR_CUR) == 0x0BC6CCF0 | OPTCHANGEERR
     board.put(OPTCCR, OPTCHANGEERR)
     assert board.word(OPTSR_CUR) == 0x0BC6CCF0

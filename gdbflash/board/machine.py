@@ -2,7 +2,7 @@
 
 `Machine` is a debug.DebugPort. One lock orders everybody who touches the board: the core's thread holds it between
 runs, never while instructions execute; whoever else wants in interrupts the run, does what it came for with the lock
-held, and the core goes on.
+held, and the core goes on. RAM in which no code is executed is open to a debugger all the time, as on the chip's bus.
 """
 
 from __future__ import annotations
