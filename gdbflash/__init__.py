@@ -1,11 +1,17 @@
 """Run STM32 external loaders through any GDB server.
 
-How a write travels: `cli` turns arguments and files into values; `plan` makes a job of them without
-touching anything; `mi` connects and yields a `Target`; what the device says makes a RAM layout; `flasher`
-loads the loader's image, calls its functions through `call` and emits `events`; `console` shows them.
+How a write travels, and which sub-package each step lies in:
 
-The one seam to a debugger is `target.Target`; everything above it is the same code on the command line
-and inside GDB, and everything below it is one module per way of reaching a debugger.
+- `cli` or `ingdb` read words; `commands` says what they mean; `loaders` and `images` read the files that are named;
+- `plan` makes a frozen job of them, before anything is touched;
+- `mi` starts gdb and connects it to a server that `servers` knows (inside GDB: `ingdb.target`), and yields a
+  `target.Target`, the one seam to a debugger: all above it is the same code on the command line and inside GDB;
+- `flash.flasher` looks at what is there, erases, programs and verifies, with a loader that `onchip` lays out in RAM
+  and calls; it tells of it in `events`, which the front ends show.
+
+What may import what stands in each sub-package's docstring and is held by `tests/unit/test_imports.py`. Where to put
+what: a server in `servers.profiles`, a device in `onchip.devices`, a chip of the virtual board in `board.chips`, a
+command in `commands`.
 """
 
 __version__ = "0.1.0"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .errors import InputError
+from gdbflash.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -153,13 +153,13 @@ class CallFailed(TargetError):
 
 
 class CallTimeout(TargetError):
-    """A loader function did not return in time; data: see `autopsy.as_data`."""
+    """A loader function did not return in time; data: see `onchip.autopsy.as_data`."""
 
     kind = "call-timeout"
 
 
 class CallStopped(TargetError):
-    """A loader function stopped elsewhere than at its return address; data: see `autopsy.as_data`."""
+    """A loader function stopped elsewhere than at its return address; data: see `onchip.autopsy.as_data`."""
 
     kind = "call-stopped"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .errors import JsonValue
+from gdbflash.errors import JsonValue
 
 Phase = Literal["connect", "init", "read", "erase", "program", "verify", "close"]
 

@@ -13,7 +13,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .errors import InputError
+    from gdbflash.errors import InputError
 
 
 def read_file(

@@ -24,7 +24,7 @@ def gdbflash_start():
     open_files = [os.path.realpath(each) for each in glob.glob("/proc/self/fd/*")]
     places = [os.path.dirname(each) for each in open_files if os.path.basename(each) == "gdbinit.gdb"]
     places.append(os.path.join(os.getcwd(), "gdbflash"))
-    places = [each for each in places if os.path.exists(os.path.join(each, "ingdb.py"))]
+    places = [each for each in places if os.path.exists(os.path.join(each, "ingdb", "register.py"))]
     if not places:
         return "the package beside gdbinit cannot be found. Source gdbinit in the directory that it lies in."
     root = os.path.dirname(places[0])
@@ -44,8 +44,8 @@ def gdbflash_start():
         if find_spec(needed) is None:
             return ("the Python in GDB does not find the package %s. Install gdbflash into a virtual environment with "
                     "pip, and start GDB from where that is active." % needed)
-    from gdbflash import gdbregister
-    gdbregister.register()
+    from gdbflash.ingdb import register
+    register.register()
 
 def gdbflash_holds(site, name):
     return any(os.path.exists(os.path.join(site, each)) for each in (name, name + ".py"))

@@ -1,6 +1,6 @@
 """What a run may be told: how loaders are called, how the target is taken and left.
 
-What belongs here: choices as values. The command line and the commands inside GDB fill them, `flasher` and `session`
+What belongs here: choices as values. The command line and the commands inside GDB fill them, `flash` and `onchip`
 heed them.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from .ranges import Range
+from gdbflash.ranges import Range
 
 
 @dataclass(frozen=True)

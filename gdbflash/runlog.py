@@ -19,8 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from .errors import GdbflashError, InputError, OutputError
-from .events import Advanced, Event, Finished, Planned, Started
+from gdbflash.errors import GdbflashError, InputError, OutputError
+from gdbflash.events import Advanced, Event, Finished, Planned, Started
 
 Trace = Callable[[str, str], None]
 """Called with a direction (">" sent, "<" received) or a speaker's name, and each line said."""

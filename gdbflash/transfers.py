@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .errors import OutputError
+from gdbflash.errors import OutputError
 
 
 def fill(path: Path, data: bytes) -> None:

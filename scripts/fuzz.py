@@ -28,8 +28,8 @@ One = Callable[[bytes], None]
 def fuzz_elf() -> tuple[One, list[bytes]]:
     """Loaders: parse_loader raises LoaderFileError or gives a loader whose parts are where they can be."""
     from gdbflash.errors import LoaderFileError
-    from gdbflash.loader import describe, parse_loader
-    from tests import stldr
+    from gdbflash.loaders.stldr import describe, parse_loader
+    from tests.support import stldr
 
     def one(data: bytes) -> None:
         try:
@@ -54,8 +54,8 @@ def fuzz_image() -> tuple[One, list[bytes]]:
     import bincopy
 
     from gdbflash.errors import ImageFileError
-    from gdbflash.image import parse_image
-    from tests import stldr
+    from gdbflash.images.formats import parse_image
+    from tests.support import stldr
 
     def one(data: bytes) -> None:
         for address in (None, 0x90000000):
@@ -76,10 +76,10 @@ def fuzz_image() -> tuple[One, list[bytes]]:
 def fuzz_rsp() -> tuple[One, list[bytes]]:
     """RSP packets that reach the board: any stream is cut into packets, and each has an answer that can be framed."""
     from gdbflash.board.debug import HaltReason
-    from gdbflash.board.personality import PERSONALITIES
-    from gdbflash.board.rsplink import PacketReader, frame, packet_kind
-    from gdbflash.board.rspsession import Session
-    from tests.rsp_double import RamBoard
+    from gdbflash.board.faces.packets import PacketReader, frame, packet_kind
+    from gdbflash.board.faces.personality import PERSONALITIES
+    from gdbflash.board.faces.rspsession import Session
+    from tests.support.rsp_double import RamBoard
 
     personalities = list(PERSONALITIES.values())
 
@@ -147,8 +147,8 @@ def fuzz_rsp() -> tuple[One, list[bytes]]:
 
 def fuzz_mi() -> tuple[One, list[bytes]]:
     """MI records: any line is a record or is called no record, and what is read out of one is sound or refused."""
-    from gdbflash.mi import parse_record
-    from gdbflash.mivalues import instructions_in, memory_in, pc_in, registers_in
+    from gdbflash.mi.client import parse_record
+    from gdbflash.mi.values import instructions_in, memory_in, pc_in, registers_in
 
     kinds = {"result", "notify", "console", "log", "target", "prompt", "output"}
 

@@ -15,18 +15,18 @@ from types import TracebackType
 
 from gdbflash.board.alarm import Alarm
 from gdbflash.board.bus import BusError
+from gdbflash.board.chips.w25q import W25Q
 from gdbflash.board.clock import Clock
+from gdbflash.board.cpu.dwt import Dwt
+from gdbflash.board.cpu.processor import Processor
 from gdbflash.board.debug import HaltReason
-from gdbflash.board.dwt import Dwt
-from gdbflash.board.mdma import Mdma
-from gdbflash.board.mishaps import Mishap, Mishaps
-from gdbflash.board.peripherals import Itm
-from gdbflash.board.processor import Processor
-from gdbflash.board.quadspi import Quadspi
-from gdbflash.board.soc import FLASH_BASE, FLASH_SECTOR, Soc
-from gdbflash.board.timer import TIMERS, Timer
-from gdbflash.board.w25q import W25Q
-from gdbflash.board.window import WindowMapping
+from gdbflash.board.mishaps.places import Mishap, Mishaps
+from gdbflash.board.soc.h750 import FLASH_BASE, FLASH_SECTOR, Soc
+from gdbflash.board.soc.mdma import Mdma
+from gdbflash.board.soc.peripherals import Itm
+from gdbflash.board.soc.quadspi import Quadspi
+from gdbflash.board.soc.timer import TIMERS, Timer
+from gdbflash.board.soc.window import WindowMapping
 
 FLASH_IRQ, QUADSPI_IRQ, MDMA_IRQ = 4, 92, 122
 """RM0433 table 145."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gdbflash.board.chips import DATA_SHEET, FAST, Timing
+from gdbflash.board.chips.facts import DATA_SHEET, FAST, Timing
 from gdbflash.board.clock import Clock
-from gdbflash.board.rsplink import LinkConditions
-from gdbflash.board.stlinktcp import StlinkLink
+from gdbflash.board.faces.rsplink import LinkConditions
+from gdbflash.board.faces.stlinktcp import StlinkLink
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gdbflash.call import Call
-from gdbflash.flasher import Flasher
-from gdbflash.loader import load_loader
-from gdbflash.mitarget import MiTarget
+from gdbflash.flash.flasher import Flasher
+from gdbflash.loaders.stldr import load_loader
+from gdbflash.mi.target import MiTarget
+from gdbflash.onchip.call import Call
+from gdbflash.onchip.loaded import LoadedLoader, Operation
 from gdbflash.options import After, CallOptions, RunOptions
-from gdbflash.session import LoadedLoader, Operation
 
 from .figures import Figures, medians
 from .rawrsp import RawRsp, raw_call

@@ -6,7 +6,7 @@ import select
 import socket
 import time
 
-from gdbflash.tcl import TclPort
+from gdbflash.servers.tcl import TclPort
 
 NUMBERS = {**{f"r{index}": index for index in range(4)}, "sp": 13, "lr": 14, "pc": 15}
 

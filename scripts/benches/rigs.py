@@ -11,20 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gdbflash import pace
+from gdbflash.board.chips.w25q import W25Q
+from gdbflash.board.faces.rsp import RspServer
+from gdbflash.board.faces.stlinktcp import StlinkServer
 from gdbflash.board.machine import Machine
-from gdbflash.board.rsp import RspServer
-from gdbflash.board.stlinktcp import StlinkServer
 from gdbflash.board.tempo import Tempo
-from gdbflash.board.w25q import W25Q
-from gdbflash.endpoint import parse_endpoint
-from gdbflash.gdbs import find_gdb
-from gdbflash.miconnect import connect
-from gdbflash.mitarget import MiTarget
+from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import find_gdb
+from gdbflash.mi.target import MiTarget
+from gdbflash.plan import pace
 from gdbflash.ranges import Range
-from tests.boards import LOADER, LOADER_WITHOUT_READ
-from tests.openocd import TRANSPORTS, running_openocd
-from tests.qemuboard import AST1030, running_qemu
+from gdbflash.servers.endpoint import parse_endpoint
+from tests.support.boards import LOADER, LOADER_WITHOUT_READ
+from tests.support.openocd import TRANSPORTS, running_openocd
+from tests.support.qemuboard import AST1030, running_qemu
 
 LINK_KIB_S = 500.0
 LINK_LATENCY_US = 125.0

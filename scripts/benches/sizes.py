@@ -9,12 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gdbflash.delta import State, remaining, units_of
-from gdbflash.plan import Content, plan_storage
-from tests.boards import LOADER, running_board
-from tests.largeboard import BASE, SECTOR, large_board
-from tests.peak import run_small
-from tests.values import make_loader
+from gdbflash.plan.delta import State, remaining, units_of
+from gdbflash.plan.jobs import Content, plan_storage
+from tests.support.boards import LOADER, running_board
+from tests.support.largeboard import BASE, SECTOR, large_board
+from tests.support.peak import run_small
+from tests.support.values import make_loader
 
 from .figures import Figures, medians, timed
 from .transfers import MIB

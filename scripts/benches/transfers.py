@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gdbflash.call import Call, Returned
-from gdbflash.flasher import Flasher
-from gdbflash.image import Block
-from gdbflash.inspection import Inspection
-from gdbflash.loader import ExternalLoader, load_loader
-from gdbflash.mitarget import MiTarget
+from gdbflash.flash.flasher import Flasher
+from gdbflash.flash.inspection import Inspection
+from gdbflash.flash.phases import Phases
+from gdbflash.images.formats import Block
+from gdbflash.loaders.stldr import ExternalLoader, load_loader
+from gdbflash.mi.target import MiTarget
+from gdbflash.onchip.call import Call, Returned
+from gdbflash.onchip.loaded import LoadedLoader
 from gdbflash.options import After, CallOptions, RunOptions, VerifyMode
-from gdbflash.phases import Phases
-from gdbflash.plan import EraseMode, plan_write
+from gdbflash.plan.jobs import EraseMode, plan_write
 from gdbflash.ranges import Range, slices
-from gdbflash.session import LoadedLoader
 
 from .figures import Figures, medians
 from .rigs import OPENOCD, Rig, rig

@@ -6,14 +6,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gdbflash.digest import SHORT_PIECE, Run
 from gdbflash.events import Event, Finished
-from gdbflash.flasher import Flasher
-from gdbflash.image import Block
-from gdbflash.loader import load_loader
-from gdbflash.mitarget import MiTarget
-from gdbflash.plan import plan_write
-from gdbflash.session import LoadedLoader
+from gdbflash.flash.flasher import Flasher
+from gdbflash.images.formats import Block
+from gdbflash.loaders.stldr import load_loader
+from gdbflash.mi.target import MiTarget
+from gdbflash.onchip.digest import SHORT_PIECE, Run
+from gdbflash.onchip.loaded import LoadedLoader
+from gdbflash.plan.jobs import plan_write
 
 from .figures import Figures, timed
 from .rigs import OPENOCD, Rig, rig

@@ -1,0 +1,145 @@
+"""Run the virtual board as a program of its own.
+
+What belongs here: putting machine and faces together for `gdbflash board`; the only door from the tool to `board/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gdbflash.cli.interruption import heeded
+from gdbflash.errors import InputError, SetupError
+from gdbflash.loaders.stldr import load_loader
+from gdbflash.plan.jobs import need
+from gdbflash.servers.profiles import PROFILES
+
+_DEFAULT_PORT = 3333
+"""Where the board listens when its personality has no usual port."""
+
+FAULTS = """\
+FAULT is one of these. Behind it, `@N` means only the N-th time, `@N+` from then on, `@N-M` from the N-th to the M-th
+time; without it, every time.
+
+PLACE is an address, or FILE:FUNCTION with a loader's file, as in `return:0:My.stldr:Init@1`.
+
+- `drop`: the connection is reset when a packet of GDB's arrives; `drop@40`: the 40th
+
+- `stall` or `stall:SECONDS`: the answer to a packet never comes, or is late
+
+- `error` or `error:PACKET`: packets, or those of a kind (`m`, `M`, `X`, `P`, `vCont;c`...), are answered with an error
+
+- `corrupt`: one bit of what a read of memory answers is wrong
+
+- `late`: a write of memory is acknowledged but not done, and only the next one is answered with the error
+
+- `stlink:target`, `stlink:usb`, `stlink:hang-up`: the ST-LINK loses the target, its cable, its client (in commands)
+
+- `fault:KIND:PLACE`: the core faults; KIND is bus, fetch, execute-never, undefined, arm-state, coprocessor,
+unaligned, divide, memmanage, busfault, usagefault or lockup
+
+- `hang:PLACE`: the core stays there
+
+- `overflow:PLACE`: its stack grows over all RAM below
+
+- `return:VALUE:PLACE`: the function there does nothing but return VALUE
+
+- `reset:PLACE`, `halt:PLACE`: somebody else resets or halts the target when it gets there
+
+- `flip:WHERE:BIT:PLACE`: a bit of RAM flips when the core gets there; WHERE is an address, or like `r2+16`
+
+- `protected`, `no-erase`, `no-program`: the flash chip is write-protected, erases nothing, programs nothing
+
+- `stuck:ADDRESS:BIT:VALUE`: a bit of the flash chip stays 0 or 1
+"""
+"""What `--inject` takes, in Markdown."""
+
+
+@dataclass(frozen=True)
+class BoardOptions:
+    """What kind of board, and where it listens; port None is the personality's usual one, 0 a free one.
+
+    Link and times are those of `board.tempo.Tempo`, faults those of `board.mishaps.inject`.
+    """
+
+    port: int | None = None
+    stlink_port: int | None = None
+    image: Path | None = None
+    personality: str = "board"
+    link_kib_s: float | None = None
+    link_latency_us: float = 0.0
+    data_sheet_times: bool = False
+    time_scale: float = 1.0
+    inject: tuple[str, ...] = ()
+
+
+def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
+    """Serve until SIGINT, SIGTERM, SIGHUP, or the end of a server that is not persistent.
+
+    Raises InputError for an unknown personality or fault, or an unusable flash file, SetupError when a port is taken
+    or the extra `board` is not installed.
+    """
+    try:
+        from gdbflash.board.chips.w25q import W25Q
+        from gdbflash.board.faces.personality import PERSONALITIES
+        from gdbflash.board.faces.rsp import RspServer
+        from gdbflash.board.faces.stlinktcp import StlinkServer
+        from gdbflash.board.machine import Machine
+        from gdbflash.board.mishaps.inject import parse
+        from gdbflash.board.tempo import Tempo
+    except ModuleNotFoundError as error:
+        raise SetupError(
+            f"The virtual board needs the package {error.name}. Install it: pip install 'gdbflash[board]'",
+            package=error.name,
+        ) from error
+    personality = PERSONALITIES.get(options.personality)
+    if personality is None:
+        raise InputError(f"There is no personality {options.personality!r}; choose one of {', '.join(PERSONALITIES)}.")
+    port = PROFILES[personality.name].default_port or _DEFAULT_PORT if options.port is None else options.port
+    injection = parse(options.inject, _function_of)
+    tempo = Tempo(options.link_kib_s, options.link_latency_us, options.data_sheet_times, options.time_scale)
+    clock = tempo.clock()
+    with contextlib.ExitStack() as parts:
+        try:
+            flash = W25Q(clock, path=options.image, timing=tempo.chip)
+        except OSError as error:
+            raise InputError(f"The flash file {options.image} cannot be used ({error.strerror}).") from error
+        parts.callback(flash.close)
+        machine = parts.enter_context(Machine(flash, clock=clock))
+        places, wanted = [], port
+        try:
+            server = RspServer(machine, port=port, personality=personality, link=tempo.rsp_link())
+            injection.into_board(machine, server.link)
+            gdb_face = parts.enter_context(server)
+            places.append(f"GDB on 127.0.0.1:{gdb_face.port}")
+            if options.stlink_port is not None:
+                wanted = options.stlink_port
+                stlink_link = tempo.stlink_link()
+                injection.into_stlink(stlink_link)
+                stlink_face = parts.enter_context(StlinkServer(machine, options.stlink_port, stlink_link))
+                places.append(f"ST-LINK on 127.0.0.1:{stlink_face.port}")
+        except OSError as error:
+            raise SetupError(
+                f"The board cannot listen at port {wanted} ({os.strerror(error.errno or 0)}). Choose another with "
+                "--port or --stlink-port; 0 takes a free one.",
+                port=wanted,
+            ) from error
+        say(f"virtual STM32H750 with {flash.chip.name}: {', '.join(places)}")
+        _wait_for_the_end(gdb_face.wait)
+
+
+def _function_of(file: str, function: str) -> int:
+    """Find a function of a loader file; raises LoaderFileError, PlanError."""
+    return need(load_loader(file), function)
+
+
+def _wait_for_the_end(ended: Callable[[float | None], bool]) -> None:
+    """Return at a signal that asks a program to end, or when the server has ended by itself."""
+    told = threading.Event()
+    with heeded(lambda *_: told.set()):
+        while not told.is_set() and not ended(0.2):
+            pass

@@ -1,0 +1,104 @@
+"""Options in a file: `gdbflash.toml`, or the table `[tool.gdbflash]` of a project's `pyproject.toml`.
+
+What belongs here: finding the file, reading it, and which keys one that was found by itself may have. What the values
+mean is in `options`. A file that came with somebody's project must not choose a program to run; nor a machine to
+connect to, since GDB lets its server open files on this one (Debugging with GDB, "File-I/O Remote Protocol Extension").
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gdbflash.errors import InputError
+from gdbflash.files import read_file
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NAME = "gdbflash.toml"
+PROJECT = "pyproject.toml"
+LARGEST_FILE = 1 << 20
+_TABLE = "tool.gdbflash"
+_ROOT = ".git"
+_COMMANDS = frozenset({"gdb", "launch"})
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a file says."""
+
+    path: Path
+    values: dict[str, Any]
+    ignored: tuple[str, ...] = ()
+    """Keys that do not count, since the file was found and not named."""
+
+
+def load_config(named: Path | None, start: Path) -> Config | None:
+    """Read the file that was named, or else the nearest one from the folder start on; None where there is none.
+
+    Raises InputError when it cannot be read or is no TOML.
+    """
+    if named is not None:
+        return Config(named, _read(named))
+    for folder in _folders(start):
+        for name in (NAME, PROJECT):
+            path = folder / name
+            if os.path.lexists(path) and (name == NAME or _TABLE.encode() in _bytes(path)):
+                values = _read(path)
+                ignored = tuple(key for key in values if not _may_be_found(key, values[key]))
+                return Config(path, {key: values[key] for key in values if key not in ignored}, ignored)
+    return None
+
+
+def _folders(start: Path) -> Iterator[Path]:
+    """Yield start and the folders above it up to the project's (with .git) or the home folder; else start alone.
+
+    Elsewhere the folders above, such as /tmp, may be anybody's.
+    """
+    above = [start, *start.parents]
+    for index, folder in enumerate(above):
+        if os.path.lexists(folder / _ROOT) or str(folder) == os.environ.get("HOME"):
+            yield from above[: index + 1]
+            return
+    yield start
+
+
+def _bytes(path: Path) -> bytes:
+    return read_file(path, LARGEST_FILE, InputError, may_be_empty=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    data = _bytes(path)
+    try:
+        values: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no TOML: {error}.", path=str(path)) from error
+    if path.name != PROJECT:
+        return values
+    tools = values.get("tool")
+    table = tools.get("gdbflash") if isinstance(tools, dict) else None
+    if not isinstance(table, dict):
+        raise InputError(f"{path} has no table [{_TABLE}].", path=str(path))
+    return {**table}
+
+
+def _may_be_found(key: str, value: object) -> bool:
+    """Say whether a key counts in a file that nobody named."""
+    if key == "connect" and isinstance(value, str):
+        return value.startswith("/") or _is_here(value.rpartition(":")[0])
+    return key not in _COMMANDS
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host in ("", "localhost") or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

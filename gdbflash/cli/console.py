@@ -1,0 +1,221 @@
+"""Show events, results and errors to people, or as JSON lines to programs.
+
+What belongs here: every print of the package, and `rich`, which is imported only where there is a terminal to draw on:
+that takes longer than most commands. With JSON, stdout carries one object a line and nothing else; what is meant for
+people then goes to stderr. Where a stream cannot be printed to any more, `streams` sees to it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, TextIO
+
+from gdbflash.errors import GdbflashError, JsonValue, printable
+from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Planned, Started, bytes_in_words
+
+if TYPE_CHECKING:
+    from rich.console import Console as Terminal
+    from rich.progress import Progress
+    from rich.text import Text
+
+
+class _Screen:
+    """stdout or stderr for people: drawn on where it is a terminal, else plain lines."""
+
+    def __init__(self, *, stderr: bool) -> None:
+        self._stderr = stderr
+
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr if self._stderr else sys.stdout
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether something can be drawn over later."""
+        return self._stream.isatty()
+
+    @cached_property
+    def terminal(self) -> Terminal:
+        """The terminal."""
+        from rich.console import Console as Terminal
+
+        return Terminal(stderr=self._stderr, highlight=False, soft_wrap=True)
+
+    def line(self, *parts: tuple[str, str]) -> None:
+        """Print a line of parts, each with its style."""
+        if self.is_terminal:
+            from rich.text import Text
+
+            self.terminal.print(Text.assemble(*parts))
+        else:
+            self._plain("".join(text for text, _ in parts))
+
+    def table(self, rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
+        """Print rows in columns."""
+        if self.is_terminal:
+            from rich.table import Table
+            from rich.text import Text
+
+            table = Table(*header, box=None, show_header=bool(header), pad_edge=False)
+            for row in rows:
+                table.add_row(*(Text(cell) for cell in row))
+            self.terminal.print(table)
+            return
+        lines = [header, *rows] if header else rows
+        widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+        for cells in lines:
+            padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+            self._plain("  ".join(padded).rstrip())
+
+    def _plain(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+
+class Console:
+    """Show what happens on stdout and stderr.
+
+    verbosity: -1 errors only, 0 plans, phases, notes and results, 1 also what was found and done on the way.
+    """
+
+    def __init__(self, *, as_json: bool = False, verbosity: int = 0) -> None:
+        self.as_json = as_json
+        self.verbosity = verbosity
+        self._out = _Screen(stderr=as_json)
+        self._errors = _Screen(stderr=True)
+        self._progress: Progress | None = None
+        self._started = Started("connect")
+        self._done = 0
+
+    def observe(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, Detailed) and self.verbosity < 1:
+            return
+        if self.as_json:
+            self._emit(_as_object(event))
+        if self.verbosity < 0:
+            return
+        if isinstance(event, Started):
+            self._begin(event)
+        elif isinstance(event, Advanced):
+            self._done = event.done
+            if self._progress is not None:
+                self._progress.update(self._progress.task_ids[0], completed=event.done)
+        elif isinstance(event, Finished):
+            self._end(event)
+        elif isinstance(event, Noted):
+            self.say(f"note: {event.message}", style="yellow")
+        elif isinstance(event, Detailed):
+            self.say(f"  {event.message}", style="dim")
+        elif isinstance(event, Planned):
+            self.say(event.summary)
+
+    def _begin(self, event: Started) -> None:
+        self._started, self._done = event, 0
+        drawn_over = self.as_json and sys.stdout.isatty()  # by the lines for programs, on the same terminal
+        if event.total and self._out.is_terminal and not drawn_over:
+            self._progress = _progress_bar(self._out.terminal)
+            self._progress.add_task(event.phase, total=event.total)
+            self._progress.start()
+
+    def _end(self, event: Finished) -> None:
+        self.stop_progress()
+        what = bytes_in_words(self._done) if self._started.total else self._started.label
+        rate = f"  {bytes_in_words(int(self._done / event.seconds))}/s" if self._done and event.seconds > 0 else ""
+        if what:
+            how = f"  ({self._started.label})" if self._started.total and self._started.label else ""
+            self.say(f"{event.phase:8} {what:>12}  {event.seconds:6.2f} s{rate}{how}")
+
+    def stop_progress(self) -> None:
+        """Take a bar that is still shown off the screen."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line for people."""
+        if self.verbosity >= 0:
+            self._out.line((printable(text, "\n"), style))
+
+    def table(self, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
+        """Print rows in columns for people."""
+        if self.verbosity >= 0:
+            self._out.table([[printable(cell) for cell in row] for row in rows], header)
+
+    def plain(self, text: str) -> None:
+        """Print a line that scripts may take as it is, however quiet it is to be."""
+        print(text, flush=True)
+
+    def result(self, *, ok: bool, exit_code: int, seconds: float, data: dict[str, JsonValue]) -> None:
+        """Emit the last JSON line; nothing for people."""
+        if self.as_json:
+            self._emit({"event": "result", "ok": ok, "exit_code": exit_code, "seconds": round(seconds, 3), **data})
+
+    def error(self, error: GdbflashError) -> None:
+        """Show a failure to people."""
+        self.stop_progress()
+        self._errors.line(("error: ", "bold red"), (error.message, ""))
+        for line in error.report:
+            self._errors.line((f"  {line}", "dim"))
+
+    def object(self, value: JsonValue) -> None:
+        """Print one JSON object, alone on its line."""
+        self._emit(value)
+
+    def _emit(self, value: JsonValue) -> None:
+        print(json.dumps(value), flush=True)
+
+
+def _progress_bar(terminal: Terminal) -> Progress:
+    # Imported when the first bar is shown: it takes longer than most commands without one.
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Bytes a second in the units of everything else here; rich's own column counts in thousands."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{bytes_in_words(int(speed))}/s" if speed else "")
+
+    return Progress(
+        TextColumn("{task.description:8}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        Rate(),
+        TimeElapsedColumn(),  # moves, too, in a chip erase of a minute, which is one call
+        TimeRemainingColumn(),
+        console=terminal,
+        transient=True,
+        # What else is printed goes through the terminal too; lines for programs must not.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+def failure(error: GdbflashError) -> dict[str, JsonValue]:
+    """Give an error as the `error` object of a result line."""
+    return {"kind": error.kind, "message": error.message, **error.data}
+
+
+def _as_object(event: Event) -> dict[str, JsonValue]:
+    if isinstance(event, Planned):
+        return {"event": "plan", **event.data}
+    if isinstance(event, Started):
+        return {"event": "start", "phase": event.phase, "total": event.total, "label": event.label}
+    if isinstance(event, Advanced):
+        return {"event": "advance", "phase": event.phase, "done": event.done}
+    if isinstance(event, Finished):
+        return {"event": "finish", "phase": event.phase, "seconds": round(event.seconds, 3)}
+    return {"event": "note", "code": event.code, "message": event.message, **event.data}

@@ -1,0 +1,130 @@
+"""Read what users type: numbers, ranges and image specifications.
+
+What belongs here: pure parsing of text that the command line and the commands inside GDB share.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from gdbflash.errors import InputError, PlanError
+from gdbflash.images.formats import Image, load_image, merge_images
+from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.plan.jobs import check_inside
+from gdbflash.ranges import Range
+
+_NUMBER = re.compile(r"(0[xX][0-9a-fA-F_]{1,99}|[0-9][0-9_]{0,99})([kKmM]?)\Z")
+"""More digits are no number of 32 bits, and from 4,301 decimal ones on Python refuses to read them."""
+_FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20}
+_SPACE = 1 << 32
+_LARGEST_FACTOR = 1000
+"""Of time-outs; the longest of them, for a whole chip, then lasts days. Systems cannot wait for much longer."""
+_SHOWN = 60
+"""Characters of what somebody typed that a message repeats."""
+
+
+def parse_number(text: str) -> int:
+    """Read a decimal or 0x number with an optional suffix K or M (1024-based); raises InputError."""
+    found = _NUMBER.match(text.strip())
+    if found:
+        digits = found[1].replace("_", "")
+        base = 16 if digits[:2].lower() == "0x" else 10
+        # K and M are no hex digits, so "0x10K" reads as people mean it.
+        if digits[2:] or base == 10:
+            value = int(digits, base) * _FACTORS[found[2].lower()]
+            if value <= _SPACE:
+                return value
+    raise InputError(
+        f"{_short(text)!r} is not a number: give decimal or 0x hex up to 32 bits, with K or M for 1024 or 1024²."
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def parse_address(text: str) -> int:
+    """Read a 32-bit address; raises InputError."""
+    address = parse_number(text)
+    if address >= _SPACE:
+        raise InputError(f"{_short(text)!r} is not a 32-bit address.")
+    return address
+
+
+def parse_factor(text: str) -> float:
+    """Read a number above zero that time-outs can be multiplied by; raises InputError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= _LARGEST_FACTOR:
+        raise InputError(
+            f"{_short(text)!r} is no factor above 0 and up to {_LARGEST_FACTOR} for time-outs, such as 2 or 0.5."
+        )
+    return value
+
+
+def parse_range(text: str) -> Range:
+    """Read START:SIZE; raises InputError."""
+    start, colon, size = text.partition(":")
+    if not colon:
+        raise InputError(f"{_short(text)!r} is not START:SIZE, such as 0x24000000:512K.")
+    return whole_range(parse_address(start), parse_number(size))
+
+
+def whole_range(address: int, size: int) -> Range:
+    """Make a range of at least one byte inside the 32-bit address space; raises InputError."""
+    if size <= 0:
+        raise InputError(f"A size of {size} bytes at 0x{address:08X} is nothing to work on. Give 1 or more.")
+    if address + size > _SPACE:
+        raise InputError(f"0x{address:08X} and {size} bytes run past the end of the 32-bit address space.")
+    return Range(address, size)
+
+
+def parse_image(text: str) -> tuple[Path, int | None]:
+    """Split IMAGE[@ADDRESS]; a file whose own name has an @ is taken as it is where it exists. Raises InputError."""
+    name, at, address = text.rpartition("@")
+    if at and name and not os.path.lexists(text) and (_NUMBER.match(address) or os.path.lexists(name)):
+        try:
+            return Path(name), parse_address(address)
+        except InputError as error:
+            raise InputError(f"{name}@{_short(address)}: {error.message}") from error
+    return Path(text), None
+
+
+def load_images(specifications: Sequence[str]) -> Image:
+    """Read and merge the images named; raises InputError and ImageFileError."""
+    return merge_images([load_image(path, address) for path, address in map(parse_image, specifications)])
+
+
+def loader_for(loaders: Sequence[ExternalLoader], where: Range) -> ExternalLoader:
+    """Find the loader whose storage holds a range; raises PlanError."""
+    for loader in loaders:
+        if where.address in loader.storage.span:
+            check_inside(loader, where)
+            return loader
+    for loader in loaders:
+        check_inside(loader, where)
+    raise PlanError("No loader was given. Name one with -l FILE.")
+
+
+def place(loaders: Sequence[ExternalLoader], address: int, size: str) -> tuple[ExternalLoader, Range]:
+    """Find the loader and range meant by ADDRESS SIZE, where SIZE may be `all`: up to the end of the storage.
+
+    Raises InputError, PlanError.
+    """
+    if size == "all":
+        loader = loader_for(loaders, Range(address, 1))
+        return loader, Range(address, loader.storage.end - address)
+    where = whole_range(address, parse_number(size))
+    return loader_for(loaders, where), where
+
+
+def only(loaders: Sequence[ExternalLoader]) -> ExternalLoader:
+    """Give the one loader there is; raises InputError when there are more."""
+    if len(loaders) != 1:
+        raise InputError("Several loaders were given: name one with -l, or an ADDRESS and SIZE.")
+    return loaders[0]

@@ -1,0 +1,89 @@
+"""Erase sectors, or the whole chip: how many one call takes, and when the chip is quicker.
+
+What belongs here: the erase phase.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from gdbflash.events import Noted
+from gdbflash.flash.phases import Phases
+from gdbflash.loaders.storage import Sector
+from gdbflash.onchip.loaded import LoadedLoader, Operation
+from gdbflash.plan.jobs import erase_steps
+from gdbflash.plan.pace import Pace
+
+FIRST_CALL = 64 * 1024
+"""Bytes that the first call erases."""
+MOST_SECTORS = 64
+"""Sectors that one call may erase: the time-out of a call grows with them."""
+CHIP_SECONDS_PER_MIB = 2.5
+"""Serial NOR chips of 90 nm and less: 40 s for 16 MiB (W25Q128JV data sheet revision F, 9.6, tCE typical). The same
+chip's blocks of 64 KiB take 2.4 s a MiB, its sectors of 4 KiB 11.5 s."""
+MARGIN = 1.25
+"""The chip must win clearly: its time is a guess, that of the sectors is measured."""
+
+
+def chip_is_quicker(extent: int, left: int, seconds_per_byte: float) -> bool:
+    """Tell whether MassErase of extent bytes will take less time than going on with left bytes of sectors."""
+    return left * seconds_per_byte > MARGIN * CHIP_SECONDS_PER_MIB * extent / (1 << 20)
+
+
+class Erasing:
+    """Erases in the storage of one open loader."""
+
+    def __init__(self, opened: LoadedLoader, phases: Phases) -> None:
+        self._opened = opened
+        self._phases = phases
+
+    def chip(self) -> tuple[Sector, ...]:
+        """Erase all by MassErase; returns what was erased."""
+        size = self._opened.loader.storage.extent
+        with self._phases.phase("erase", size) as advance:
+            self._opened.begin(Operation.ERASE)
+            self._opened.mass_erase()
+            advance(size)
+        return self._opened.loader.storage.all_sectors
+
+    def sectors(self, sectors: Sequence[Sector], *, or_chip: bool) -> tuple[Sector, ...]:
+        """Erase sectors, with or_chip all of the storage where that turns out to be quicker.
+
+        Returns what was erased.
+        """
+        if not sectors:
+            return ()
+        size = sum(each.size for each in sectors)
+        with self._phases.phase("erase", size) as advance:
+            self._opened.begin(Operation.ERASE)
+            pace = Pace(FIRST_CALL, sectors[0].size, size)
+            done = erased = 0
+            spent = 0.0
+            while done < len(sectors):
+                step = erase_steps(sectors[done : done + MOST_SECTORS], pace.limit)[0]
+                begun = time.monotonic()
+                self._opened.erase(step)
+                seconds = time.monotonic() - begun
+                pace.learn(step.size, seconds)
+                spent += seconds
+                erased += step.size
+                done += step.sectors
+                advance(step.size)
+                if or_chip and chip_is_quicker(self._opened.loader.storage.extent, size - erased, spent / erased):
+                    self._note(size - erased, spent / erased)
+                    self._opened.mass_erase()
+                    advance(size - erased)
+                    return self._opened.loader.storage.all_sectors
+        return tuple(sectors)
+
+    def _note(self, left: int, seconds_per_byte: float) -> None:
+        extent = self._opened.loader.storage.extent
+        self._phases.observe(
+            Noted(
+                "chip-erase",
+                f"The chip is erased as a whole: its sectors would take {left * seconds_per_byte:.0f} s more, the chip "
+                f"about {CHIP_SECONDS_PER_MIB * extent / (1 << 20):.0f} s.",
+                {"sector_seconds": round(left * seconds_per_byte, 1)},
+            )
+        )

@@ -1,0 +1,315 @@
+"""Carry out jobs on a target: which loader when, in what order, and how the target is left.
+
+What belongs here: policy. Decisions that need no target are in `plan`, the use of one loader is in `onchip.loaded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from gdbflash.errors import ConnectionLost, GdbflashError, PrepareError, TargetError
+from gdbflash.events import Noted, Observer, counted
+from gdbflash.flash.erasing import Erasing
+from gdbflash.flash.inspection import Inspection
+from gdbflash.flash.keeping import Keeping
+from gdbflash.flash.phases import Phases
+from gdbflash.flash.programming import Programming
+from gdbflash.loaders.stldr import ExternalLoader, Sector
+from gdbflash.onchip import quiesce
+from gdbflash.onchip.call import Call, Returned
+from gdbflash.onchip.faults import exception_name
+from gdbflash.onchip.loaded import LoadedLoader, Operation, find_room, load
+from gdbflash.onchip.placement import Save
+from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
+from gdbflash.plan.delta import Delta, everything, not_erased, remaining, units_of
+from gdbflash.plan.jobs import Content, EraseMode, StorageJob, spans
+from gdbflash.ranges import Range, joined, without
+from gdbflash.target import Target
+
+RESTORE_BUFFER = 64 * 1024
+"""Largest buffer when RAM is put back afterwards: all of it is read first, over the link."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done, in numbers."""
+
+    bytes: int
+    bytes_skipped: int = 0
+    calls: int = 0
+    sectors_erased: int = 0
+    verified: str = "none"
+
+    @property
+    def in_words(self) -> str:
+        """Say what a write did."""
+        how = "not verified" if self.verified == VerifyMode.NONE.value else "verified"
+        there = f"{counted(self.bytes_skipped, 'byte')} already there, " if self.bytes_skipped else ""
+        written = counted(self.bytes - self.bytes_skipped, "byte")
+        return f"{there}{written} written and {how}, {counted(self.sectors_erased, 'sector')} erased"
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """CRC-32 (zlib's) and byte sum modulo 2^32."""
+
+    crc32: int
+    byte_sum: int
+
+
+class Flasher:
+    """Run jobs on one target, and leave it as asked however they end.
+
+    Use as a context manager. Every method may raise TargetError, PrepareError, ConnectionLost, and Interrupted when
+    `cancelled` says so between two calls.
+    """
+
+    def __init__(
+        self, target: Target, options: RunOptions, observe: Observer, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._target = target
+        self._options = options
+        self._observe = observe
+        self._phases = Phases(observe, cancelled)
+        self._loaded: LoadedLoader | None = None
+        self._registers: dict[str, int] = {}
+        self._memory: dict[int, bytes] = {}
+        self._surroundings: quiesce.Surroundings | None = None
+        self._calls_before = 0
+
+    def __enter__(self) -> Flasher:
+        if self._options.before is Before.RESET:
+            self._target.reset_and_halt()
+        if self._options.after in (After.RUN, After.RESTORE):
+            try:
+                self._registers = self._target.read_registers(sorted(self._target.capabilities.registers))
+            except TargetError as error:
+                raise PrepareError(f"The target's registers cannot be kept: {error.message}", **error.data) from error
+        if self._options.before is Before.NONE:
+            check_thread_mode(self._target)
+            self._surroundings = quiesce.quieten(self._target)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, ConnectionLost):
+            return
+        try:
+            self._leave()
+        except GdbflashError as trouble:
+            if error is None:
+                raise
+            self._observe(Noted("close-failed", f"Leaving the target failed too: {trouble.message}"))
+
+    def _leave(self) -> None:
+        after = self._options.after
+        with self._phases.phase("close"):
+            try:
+                if self._loaded is not None:
+                    self._loaded.check_guards()
+            finally:
+                self._leave_as(after)
+
+    def _leave_as(self, after: After) -> None:
+        if after is After.RESET:
+            self._target.reset_and_run()
+        elif after is After.HALT:
+            self._observe(Noted("halted", "The target stays halted, with the loader in its RAM."))
+        else:
+            if self._surroundings is not None:
+                quiesce.still(self._target, self._surroundings)
+            for address, data in self._memory.items():
+                self._target.write_memory(address, data)
+            # Thread mode first: in the handler that a fault leads to, SP is MSP and SPSEL cannot be set (B1.4.4).
+            self._target.write_registers({"xpsr": self._registers["xpsr"]})
+            self._target.write_registers(self._registers)
+            if self._surroundings is not None:
+                quiesce.put_back(self._target, self._surroundings)
+            if after is After.RUN:
+                self._target.resume()
+
+    @property
+    def calls(self) -> int:
+        """Count the loader calls made so far."""
+        return self._calls_before + (self._loaded.calls if self._loaded else 0)
+
+    def open(self, loader: ExternalLoader, operation: Operation | None = None) -> LoadedLoader:
+        """Put a loader into RAM unless it is there already, and make it ready for one kind of use."""
+        if self._loaded is None or self._loaded.loader is not loader:
+            self._calls_before = self.calls
+            self._loaded = None
+            options, save = self._loading()
+            with self._phases.phase("init", label=loader.storage.name):
+                self._loaded = load(self._target, loader, options, self._observe, save)
+            self._loaded.pause, self._loaded.check = self._phases.pause, self._phases.check
+        if operation is not None:
+            self._loaded.begin(operation)
+        return self._loaded
+
+    def _loading(self) -> tuple[CallOptions, Save | None]:
+        """Say how loaders are put into RAM, and what is to be told of the RAM they use."""
+        before, after = self._options.before, self._options.after
+        if after is After.RESTORE or (before is Before.NONE and after is After.RUN):
+            return replace(self._options.calls, largest_buffer=RESTORE_BUFFER), self._save
+        return self._options.calls, None
+
+    def _save(self, places: Sequence[Range]) -> None:
+        """Keep what RAM holds before it is used; what an earlier loader saved is not read again."""
+        saved = [Range(address, len(data)) for address, data in self._memory.items()]
+        for place in without(places, saved):
+            self._memory[place.address] = self._target.read_memory(place.address, place.size)
+
+    def write(
+        self, jobs: Sequence[StorageJob], verify: VerifyMode = VerifyMode.DIGEST, *, full: bool = False
+    ) -> Report:
+        """Erase, program and verify what differs; with full, all of it.
+
+        Kept bytes lie in a recovery file from before the first erase until they are verified, and what an interrupted
+        write left in it is put back. Raises also OutputError when that file cannot be written or used.
+        """
+        skipped = sectors = 0
+        if len(jobs) > 1:  # what does not fit is to be known before anything is erased
+            for job in jobs:
+                find_room(self._target, job.loader, *self._loading())
+        for job in jobs:
+            there, erased = self._write_storage(job, verify, full=full)
+            skipped += job.content.within(there).size
+            sectors += erased
+        size = sum(job.content.size for job in jobs)
+        return Report(size, skipped, self.calls, sectors, verify.value)
+
+    def _write_storage(self, job: StorageJob, verify: VerifyMode, *, full: bool) -> tuple[tuple[Range, ...], int]:
+        """Write one storage; returns where content was already, and how many sectors were erased."""
+        storage = job.loader.storage
+        opened = self.open(job.loader)
+        inspection = Inspection(opened, self._phases)
+        keeping = Keeping(opened.identity, self._observe)
+        asked = job.content
+        job = keeping.added_to(job)
+        delta = everything(job) if full else self._delta(inspection, job)
+        content = job.content.over(self._kept(inspection, delta, storage.erased_value))
+        saved = content.within(without(content.ranges, asked.ranges))
+        gone = spans(storage.all_sectors if job.erase is EraseMode.CHIP else delta.erase)
+        keeping.secure((*content.ranges, *gone), saved)
+        try:
+            erased = self._erase(opened, job, delta)
+            if len(erased) > len(delta.erase):
+                keeping.secure(spans(erased), saved)
+            places = joined((*delta.places, *delta.keep))
+            if delta.touched and not full:
+                places = not_erased(content, places, storage.erased_value, storage.page_size)
+            Programming(opened, self._phases).program(content.within(places))
+            self._check(inspection, delta, content, saved, verify)
+        except BaseException:
+            if saved.pieces:
+                keeping.say_where()
+            raise
+        if saved.pieces:
+            keeping.done()
+        return delta.skipped, len(erased)
+
+    def _delta(self, inspection: Inspection, job: StorageJob) -> Delta:
+        """Find out what is left to do."""
+        units = units_of(job, inspection.largest_piece)
+        return remaining(job, units, inspection.states(units, job.content))
+
+    def _check(
+        self, inspection: Inspection, delta: Delta, content: Content, saved: Content, verify: VerifyMode
+    ) -> None:
+        """Verify what was written, and by digest or reading back also what was skipped; raises Mismatch.
+
+        Sectors that were left alone count too: a loader may erase more than it says. Kept bytes leave the recovery file
+        only after they were compared, whatever was asked for the image.
+        """
+        blank = without(delta.touched, content.ranges)
+        if verify is VerifyMode.NONE:
+            content, blank, verify = saved, (), VerifyMode.DIGEST
+        if verify is VerifyMode.DIGEST and delta.is_nothing:
+            return  # its digests are known already
+        if content.pieces or blank:
+            inspection.verify(content, blank, verify)
+
+    def _kept(self, inspection: Inspection, delta: Delta, erased_value: int) -> Content:
+        """Take the bytes that the erase takes, reading what is not blank; raises TargetError naming the way out."""
+        blank = [(each.address, memoryview(bytes([erased_value]) * each.size)) for each in delta.blank]
+        try:
+            read = [(where.address, memoryview(data)) for where, data in inspection.read_proven(delta.keep)]
+        except TargetError as error:
+            raise type(error)(
+                f"The bytes to keep beside the image could not be read, so nothing was erased there: {error.message} "
+                "--no-keep gives them up.",
+                **error.data,
+            ) from error
+        return Content(tuple(sorted((*read, *blank), key=lambda piece: piece[0])))
+
+    def _erase(self, opened: LoadedLoader, job: StorageJob, delta: Delta) -> tuple[Sector, ...]:
+        """Erase what is to be erased; all of it where the job says so, or allows it and nothing would be lost.
+
+        Returns what was erased.
+        """
+        erasing, storage = Erasing(opened, self._phases), job.loader.storage
+        if job.erase is EraseMode.CHIP and delta.erase:
+            return erasing.chip()
+        lost = not_erased(job.content, delta.skipped, storage.erased_value, storage.page_size)
+        return erasing.sectors(delta.erase, or_chip=job.or_chip and not lost)
+
+    def verify(self, jobs: Sequence[StorageJob]) -> Report:
+        """Compare storages with the content of jobs; raises Mismatch."""
+        for job in jobs:
+            Inspection(self.open(job.loader), self._phases).verify(job.content, (), VerifyMode.DIGEST)
+        return Report(sum(job.content.size for job in jobs), calls=self.calls, verified=VerifyMode.DIGEST.value)
+
+    def read(self, loader: ExternalLoader, where: Range, sink: Callable[[bytes], None]) -> Report:
+        """Read a range of the storage and give it to sink slice by slice; raises Mismatch when it came wrong."""
+        for _, data in Inspection(self.open(loader), self._phases).read_proven((where,)):
+            sink(data)
+        return Report(where.size, calls=self.calls, verified=VerifyMode.DIGEST.value)
+
+    def erase(self, loader: ExternalLoader, sectors: Sequence[Sector], *, chip: bool = False) -> Report:
+        """Erase sectors (with chip: all of them, by MassErase) and see that they are blank; raises Mismatch."""
+        opened = self.open(loader)
+        Keeping(opened.identity, self._observe).secure(spans(sectors))
+        erasing = Erasing(opened, self._phases)
+        size = sum(each.size for each in sectors)
+        if chip:
+            erasing.chip()
+        else:
+            whole = size == loader.storage.extent
+            erasing.sectors(sectors, or_chip=whole and "MassErase" in loader.functions)
+        Inspection(opened, self._phases).expect_blank(joined(spans(sectors)))
+        return Report(size, 0, self.calls, len(sectors), VerifyMode.DIGEST.value)
+
+    def blank_check(self, loader: ExternalLoader, where: Range) -> Report:
+        """Raise Mismatch unless a range holds the value of erased bytes."""
+        Inspection(self.open(loader), self._phases).expect_blank((where,))
+        return Report(where.size, calls=self.calls, verified=VerifyMode.DIGEST.value)
+
+    def checksum(self, loader: ExternalLoader, where: Range) -> Checksum:
+        """Compute CRC-32 and byte sum of a range."""
+        return Checksum(*Inspection(self.open(loader), self._phases).checksum(where))
+
+    def call(self, loader: ExternalLoader, call: Call, *, init: bool) -> tuple[Returned, int]:
+        """Make one raw call, after Init if so asked; returns its result and the bytes of stack used."""
+        opened = self.open(loader)
+        if init:
+            opened.begin(Operation.READ)
+        returned = opened.call(call)
+        return returned, opened.stack_used()
+
+
+def check_thread_mode(target: Target) -> None:
+    """Raise PrepareError when the core is stopped inside an exception handler.
+
+    To the NVIC a loader run there would be part of the handler: its faults could lock up the core, and clearing what
+    they leave active would clear the program's own exception (Armv7-M ARM, B1.5.15 and B3.2.6, VECTCLRACTIVE).
+    """
+    exception = target.read_registers(("xpsr",))["xpsr"] & 0x1FF
+    if exception:
+        raise PrepareError(
+            f"The core is stopped inside the handler of {exception_name(exception)}, where no loader can run. "
+            "Let it return (finish, or a breakpoint outside), or use --before reset.",
+            exception=exception,
+        )

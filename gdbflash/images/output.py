@@ -1,0 +1,88 @@
+"""An output file that appears whole or not at all.
+
+What belongs here: where bytes that were read go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from gdbflash.errors import OutputError
+from gdbflash.images.formats import hex_text
+
+
+class OutputFile:
+    """Collect bytes beside the wanted file and put them in its place on `commit`.
+
+    The ending decides the form: .hex and .ihex are Intel HEX with addresses, all else is plain bytes. What is no
+    regular file, such as /dev/null or a pipe, is written at once. Every method may raise OutputError.
+    """
+
+    def __init__(self, path: Path, address: int) -> None:
+        self._path = path
+        self._address = address
+        self._as_hex = path.suffix.lower() in (".hex", ".ihex")
+        self._partial: Path | None = None
+        self._file: BinaryIO
+
+    def __enter__(self) -> OutputFile:
+        try:
+            if self._path.exists() and not stat.S_ISREG(self._path.stat().st_mode):
+                self._file = self._path.open("wb")
+            else:
+                folder = self._path.resolve().parent
+                handle, name = tempfile.mkstemp(prefix=".gdbflash-", suffix=".part", dir=folder)
+                self._partial = Path(name)
+                self._file = os.fdopen(handle, "wb")
+        except OSError as error:
+            raise self._failed(error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        if self._partial is not None:
+            self._partial.unlink(missing_ok=True)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def commit(self) -> None:
+        """Make the file appear under its name, synced."""
+        try:
+            self._file.flush()
+            if self._as_hex and self._partial is not None:
+                text = hex_text(self._address, self._partial.read_bytes())
+                self._file.seek(0)
+                self._file.truncate()
+                self._file.write(text.encode("ascii"))
+                self._file.flush()
+            if self._partial is None:
+                return
+            os.fsync(self._file.fileno())
+            # mkstemp makes files for the owner only; the user's umask is what they expect here.
+            mask = os.umask(0)
+            os.umask(mask)
+            self._partial.chmod(0o666 & ~mask)
+            self._partial.replace(self._path.resolve())
+            self._partial = None
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{self._path} could not be written ({error.strerror}). Choose another place with -o, or free some space.",
+            path=str(self._path),
+        )

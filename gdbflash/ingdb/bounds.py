@@ -1,0 +1,131 @@
+"""Bound a command of GDB that lets the core run, and be quick to see its end; Ctrl-C meanwhile.
+
+What belongs here: the thread beside GDB that does both while GDB itself waits for the core, and what becomes of the
+user's SIGINT. Between taking a session and giving it back, GDB never sees one: it would raise KeyboardInterrupt
+between any two steps of restoring, and at the second one while the core runs it disconnects without asking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+import gdb
+
+from gdbflash.errors import CommandRefused, ConnectionLost
+from gdbflash.servers.tcl import TclTarget, poll_pause
+
+RING_AGAIN = 2.0
+"""Seconds from one interrupt to the next: a server that polls takes 0.1 s to halt the core, a bad link longer."""
+LISTEN = 0.05
+"""Seconds between two looks for Ctrl-C: quicker than a person notices."""
+_SIGINT = frozenset({signal.SIGINT})
+
+
+def hold_interrupts() -> None:
+    """Keep SIGINT from GDB until `release_interrupts`, or until `interrupted` asks for it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGINT)
+
+
+def release_interrupts() -> None:
+    """Let GDB have SIGINT again, but not one that came meanwhile: it was for what has ended."""
+    interrupted()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
+
+
+def interrupted() -> bool:
+    """Take note of a SIGINT that was held; the next call tells of the next one."""
+    return signal.sigtimedwait(_SIGINT, 0) is not None
+
+
+@contextlib.contextmanager
+def interrupts_heard() -> Iterator[None]:
+    """Let GDB have SIGINT while the body runs, which raises KeyboardInterrupt: for what may take for ever."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
+    try:
+        yield
+    finally:
+        hold_interrupts()
+
+
+class Bounds:
+    """A time-out on whatever GDB runs in the body: the core is interrupted, which raises nothing; so does Ctrl-C.
+
+    GDB does so itself, in its event loop: it gets there only when the core runs.
+
+    With OpenOCD's Tcl port, OpenOCD is told to look at the core instead of doing so every 0.1 s by itself.
+    """
+
+    def __init__(self, seconds: float, tcl: TclTarget | None, *, listen: bool, mute: bool) -> None:
+        """Wait for `with`; SIGINT is held by the caller.
+
+        listen: whether Ctrl-C counts. mute: whether GDB's words about an interrupt are kept from the terminal.
+        """
+        self.rang = False
+        """Whether the time was up."""
+        self.interrupted = False
+        """Whether the user pressed Ctrl-C before that."""
+        self.tcl = tcl
+        """The port that was given, None after it was lost."""
+        self._seconds = seconds
+        self._listen = listen
+        self._mute = mute
+        self._terminal = -1
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="gdbflash", daemon=True)
+
+    def __enter__(self) -> Bounds:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        if self._terminal >= 0:
+            gdb.flush()
+            os.dup2(self._terminal, 1)
+            os.close(self._terminal)
+
+    def _watch(self) -> None:
+        begun = time.monotonic()
+        ring_at = begun + self._seconds
+        while True:
+            now = time.monotonic()
+            if self._listen and interrupted() and not (self.rang or self.interrupted):
+                self.interrupted = True
+                ring_at = now
+            if now >= ring_at:
+                gdb.post_event(self._interrupt)
+                ring_at = now + RING_AGAIN
+            pause = LISTEN if self.tcl is None else poll_pause(now - begun)
+            if self._ended.wait(min(pause, ring_at - now)):
+                return
+            if self.tcl is not None:
+                self._poll(self.tcl)
+
+    def _poll(self, tcl: TclTarget) -> None:
+        try:
+            tcl.poll()
+        except (CommandRefused, ConnectionLost):  # OpenOCD will tell GDB in its own time
+            self.tcl = None
+
+    def _interrupt(self) -> None:
+        """Halt the core; runs in GDB's thread, which may have seen the end of the body meanwhile."""
+        if not self._ended.is_set():
+            self.rang = not self.interrupted
+            if self._mute and self._terminal < 0:
+                # "Program received signal SIGINT, Interrupt." passes all that takes the output of a command.
+                gdb.flush()
+                self._terminal = os.dup(1)
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, 1)
+                os.close(null)
+            with contextlib.suppress(gdb.error):  # the connection has gone, and GDB is about to say so
+                gdb.execute("interrupt", to_string=True)

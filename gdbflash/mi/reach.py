@@ -1,0 +1,106 @@
+"""From what was said about server and gdb to an open target, and back to nothing left running.
+
+What belongs here: choosing, launching and connecting in the right order, and ending in the reverse one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gdbflash.errors import ServerMissing
+from gdbflash.events import Detailed, Finished, Noted, Observer, Started
+from gdbflash.mi.connect import connect as connect_gdb
+from gdbflash.mi.find_gdb import find_gdb
+from gdbflash.mi.target import MiTarget
+from gdbflash.runlog import RunLog
+from gdbflash.servers.endpoint import Endpoint, listening_ports, parse_endpoint
+from gdbflash.servers.launch import launched
+from gdbflash.servers.profiles import CANDIDATE_PORTS, ServerProfile, choose_port, profile_named
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which server is meant and where; profile None is to be told by asking."""
+
+    profile: ServerProfile | None
+    endpoint: Endpoint
+
+
+@contextlib.contextmanager
+def place(
+    server: str, connect: Endpoint | None, launch: str | None, observe: Observer, log: RunLog | None = None
+) -> Iterator[Place]:
+    """Find the server, started for this run where so asked; raises InputError, ServerMissing."""
+    profile = None if server == "auto" else profile_named(server)
+    ours = profile is not None and profile.name == "board" and connect is None
+    if launch is not None or ours:
+        profile = profile or profile_named("openocd")
+        with launched(profile, launch or "", trace=log.of(profile.name) if log else None) as running:
+            observe(Detailed("launched", f"Process {running.process} is {running.command}", {"pid": running.process}))
+            if running.exposed:
+                observe(Noted("exposed", _exposed(profile)))
+            yield Place(profile, connect or parse_endpoint(running.endpoint))
+        return
+    if connect is not None:
+        yield Place(profile, connect)
+        return
+    port = choose_port(profile, listening_ports(CANDIDATE_PORTS))
+    yield Place(profile, Endpoint(host="127.0.0.1", port=port))
+
+
+def _exposed(profile: ServerProfile) -> str:
+    return (
+        f"The {profile.title} listens on every network of this machine, not on 127.0.0.1 alone: until it is stopped, "
+        f"others can use it. Have it listen here only, as in: {profile.start_with}"
+    )
+
+
+@contextlib.contextmanager
+def reached(
+    server: str,
+    connect: str | None,
+    launch: str | None,
+    gdb: str | None,
+    log: RunLog | None,
+    observe: Observer,
+    tcl: int | None = None,
+) -> Iterator[MiTarget]:
+    """Connect to a target while the body runs; log gets the traffic with gdb and servers.
+
+    Raises InputError, GdbMissing, ServerMissing, PrepareError, ConnectionLost.
+    """
+    endpoint = None if connect is None else parse_endpoint(connect)
+    program = find_gdb(gdb)
+    with place(server, endpoint, launch, observe, log) as found:
+        begun = time.monotonic()
+        observe(Started("connect", label=f"{found.profile.name if found.profile else 'server'} at {found.endpoint}"))
+        trace = log.of("gdb") if log else None
+        target = connect_gdb(found.endpoint, program, profile=found.profile, trace=trace, packets=log is not None)
+        try:
+            observe(Detailed("gdb", f"gdb is {program}: {target.gdb_version}", {"gdb": str(program)}))
+            told = "as named" if found.profile else "told by its answers"
+            observe(Detailed("server", f"The server is {target.profile.title}, {told}; it supports {target.supported}"))
+            _use_tcl(target, found.endpoint, tcl, observe, log)
+            observe(Finished("connect", time.monotonic() - begun))
+            yield target
+        finally:
+            target.close()
+
+
+def _use_tcl(
+    target: MiTarget, endpoint: Endpoint, port: int | None, observe: Observer, log: RunLog | None = None
+) -> None:
+    """Use the server's Tcl port where it has one; a port that was named and is not the right one is worth a word."""
+    usual = target.profile.tcl_port
+    try:
+        if usual and endpoint.host:
+            target.use_tcl(endpoint.host, port or usual, log.of("tcl") if log else None)
+            observe(Detailed("tcl", f"Its Tcl port {port or usual} is used to see at once when a call ends."))
+        elif port:
+            observe(Noted("tcl-unused", f"--tcl is for OpenOCD; the {target.profile.title} has no Tcl port."))
+    except ServerMissing as error:
+        kind = Noted if port else Detailed
+        observe(kind("tcl-unused", f"{error.message} Without it each call takes up to 0.1 s longer."))

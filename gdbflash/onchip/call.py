@@ -1,0 +1,123 @@
+"""One AAPCS call of a loaded function: its registers and its return.
+
+What belongs here: everything between "call Write(a, b, c)" and r0, and nothing about what is being called for. Why a
+call did not return is said by `autopsy`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+
+from gdbflash.errors import CallFailed, CallNotMade
+from gdbflash.onchip.entry import Entry, Results
+from gdbflash.onchip.layout import Layout
+from gdbflash.target import Stop, StopReason, Target
+
+XPSR_THUMB = 0x01000000
+"""Only the T bit: an exception number left in IPSR would make the core believe it is still handling it."""
+
+SUCCESS = 1
+"""The only result that means success (ST, UM2237, external loader functions)."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function in the target's RAM, with its arguments and its bound in seconds."""
+
+    function: str
+    address: int
+    arguments: tuple[int, ...] = ()
+    timeout: float = 10.0
+
+    def __str__(self) -> str:
+        return f"{self.function}({', '.join(f'0x{each:X}' for each in self.arguments)})"
+
+
+@dataclass(frozen=True)
+class Returned:
+    """What a call left in r0 and r1, and how long it took in seconds."""
+
+    r0: int
+    r1: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Unreturned:
+    """Where a call halted instead of returning, and after how many seconds."""
+
+    stop: Stop
+    seconds: float
+
+
+def call_registers(layout: Layout, *, irq: bool = False) -> dict[str, int]:
+    """Give the registers that the entry is entered with, in the order to write them; the others it sets by itself.
+
+    CONTROL goes first, since with SPSEL set `sp` would be PSP (AAPCS; ARMv7-M ARM, B1.4.4). PRIMASK is set before the
+    core goes, so that no interrupt comes first. Values that the core holds already cost no packet.
+    """
+    return {
+        "control": 0,
+        "msp": layout.stack_top,
+        "primask": 0 if irq else 1,
+        "sp": layout.stack_top,
+        "pc": Entry(layout.entry).address,
+        "xpsr": XPSR_THUMB,
+    }
+
+
+def perform(target: Target, call: Call, layout: Layout, *, irq: bool = False) -> Returned | Unreturned:
+    """Run a call to its return, or to the end of its time; the target is halted afterwards.
+
+    Raises CallNotMade when the core was at the return address without having made this very call, ConnectionLost.
+    """
+    entry = Entry(layout.entry)
+    number = secrets.randbits(32) | 1
+    inputs = entry.inputs(
+        number,
+        call.address,
+        call.arguments,
+        stack_top=layout.stack_top,
+        scratch=layout.scratch.address,
+        return_address=layout.return_address,
+        masked=not irq,
+    )
+    target.write_memory(*inputs)
+    known = target.capabilities.registers
+    target.write_registers({name: value for name, value in call_registers(layout, irq=irq).items() if name in known})
+    begun = time.monotonic()
+    stop = target.run_until(layout.return_address, call.timeout)
+    seconds = time.monotonic() - begun
+    if stop.reason is not StopReason.ARRIVED:
+        return Unreturned(stop, seconds)
+    results = entry.parse(target.read_memory(entry.results.address, entry.results.size))
+    if (results.entered, results.mode, results.returned) != (number, 0, number):
+        raise CallNotMade(
+            f"{call} was not made: the core {_shortfall(results, number)}. A register that was written did not reach "
+            "it: check the probe's cable and lower its speed.",
+            function=call.function,
+            arguments=list(call.arguments),
+        )
+    return Returned(results.r0, results.r1, seconds)
+
+
+def _shortfall(results: Results, number: int) -> str:
+    if results.entered != number:
+        return "came to the return address without it"
+    if results.returned != number:
+        return "came to the return address without returning from it"
+    return f"ran it with CONTROL | IPSR = {results.mode} instead of 0"
+
+
+def expect_success(call: Call, returned: Returned) -> None:
+    """Raise CallFailed unless r0 is 1."""
+    if returned.r0 != SUCCESS:
+        raise CallFailed(
+            f"{call} returned {returned.r0} instead of 1. "
+            "The loader reports a failure: check that it is made for this board's pins and chip.",
+            function=call.function,
+            arguments=list(call.arguments),
+            result=returned.r0,
+        )

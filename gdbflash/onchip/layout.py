@@ -1,0 +1,129 @@
+"""Share out the target's RAM between a loader and what its calls need.
+
+What belongs here: the `Layout` value and the one pure function that makes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gdbflash.errors import PlanError
+from gdbflash.onchip import entry
+from gdbflash.ranges import Range, without
+
+if TYPE_CHECKING:
+    from gdbflash.loaders.stldr import ExternalLoader
+
+WORD = 4
+SCRATCH_SIZE = 256
+"""r9 points at this much zeroed RAM: some loaders, built with position-independent data, keep variables there."""
+LEAST_STACK = 1024
+"""What the vendor's tool gives; real loaders were measured to use 92 to 428 bytes."""
+LARGE_STACK = 16 * 1024
+ROUTINE, LEAST_ROUTINE = 4096, 1024
+"""The digest routine and its tables: sectors that one call digests, about 290 or 30."""
+LEAST_BUFFER = 256
+"""A page of the usual serial NOR chip: less would make every program call partial."""
+PAINT = bytes.fromhex("a5c3965a")
+"""Fills stack and guard words: no address, no small number, no erased byte, and not its own mirror image."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Who owns which part of the RAM while a loader is in it.
+
+    From low to high: the word for the return address, the loader's segments (which may lie anywhere), then in the
+    largest free stretch the entry of calls, the digest routine, scratch, stack (growing down to its canary) and
+    the buffer, followed by a guard word.
+    """
+
+    ram: Range
+    return_address: int
+    entry: Range
+    routine: Range
+    scratch: Range
+    stack: Range
+    buffer: Range
+
+    @property
+    def stack_top(self) -> int:
+        """What SP starts as."""
+        return self.stack.end
+
+    @property
+    def last_word(self) -> int:
+        """The highest word in use: proof that the RAM is as large as thought."""
+        return self.buffer.end
+
+    @property
+    def used(self) -> tuple[Range, ...]:
+        """What is overwritten, the loader's segments excepted."""
+        ours = (self.entry, self.routine, self.scratch, self.stack, self.buffer)
+        return (Range(self.return_address, WORD), *ours, Range(self.last_word, WORD))
+
+
+def plan_layout(loader: ExternalLoader, ram: Range, *, largest_buffer: int | None = None) -> Layout:
+    """Share out the RAM around a loader; raises PlanError when it is too small.
+
+    The buffer is a multiple of 8 long, at most largest_buffer bytes.
+    """
+    if loader.return_address not in ram:
+        raise PlanError(
+            f"The loader owns the word at 0x{loader.return_address:08X}, which is outside the RAM {ram}. "
+            "Name the RAM it was linked for with --ram START:SIZE.",
+            address=loader.return_address,
+        )
+    taken = [Range(loader.return_address, WORD)]
+    taken += [Range(each.address, each.memory_size) for each in loader.load_segments]
+    for each in taken:
+        if each.address in ram and each.end > ram.end:
+            raise PlanError(
+                f"The loader's segment {each} runs past the end of the RAM {ram}. "
+                "Use the loader made for this device, or name the RAM with --ram START:SIZE.",
+                address=each.address,
+                size=each.size,
+            )
+    # The word below the return address' own is never ours: what lies under the loader may belong to somebody.
+    room = without((Range(loader.return_address, ram.end - loader.return_address),), taken)
+    free = max(room, key=lambda each: each.size, default=Range(ram.end, 0))
+    start, end = -(-free.address // 8) * 8, free.end // 8 * 8
+    routine = Range(start + entry.SIZE, ROUTINE if end - start >= 4 * LARGE_STACK else LEAST_ROUTINE)
+    fixed = entry.SIZE + routine.size + SCRATCH_SIZE + 8
+    total = end - start - fixed
+    stack_size = LARGE_STACK if total >= 4 * LARGE_STACK else max(LEAST_STACK, total // 4 // 8 * 8)
+    size = (total - stack_size) // 8 * 8
+    if size >= loader.storage.page_size > 0:
+        size -= size % _even(loader.storage.page_size)
+    if largest_buffer is not None:
+        size = min(size, max(LEAST_BUFFER, largest_buffer // 8 * 8))
+    if size < LEAST_BUFFER:
+        raise PlanError(
+            f"RAM {ram} leaves {max(0, end - start)} bytes beside the loader, too few for a stack and a buffer "
+            f"({fixed + LEAST_STACK + LEAST_BUFFER} are needed). Name more RAM with --ram START:SIZE.",
+            free=max(0, end - start),
+        )
+    scratch = Range(routine.end, SCRATCH_SIZE)
+    stack = Range(scratch.end, stack_size)
+    return Layout(
+        ram=ram,
+        return_address=loader.return_address,
+        entry=Range(start, entry.SIZE),
+        routine=routine,
+        scratch=scratch,
+        stack=stack,
+        buffer=Range(stack.end, size),
+    )
+
+
+def _even(page: int) -> int:
+    """Round a page size up to a multiple of 8, the alignment that buffers have."""
+    return -(-page // 8) * 8
+
+
+def stack_used(stack: bytes) -> int:
+    """Count the bytes of a painted stack that were used, from its top down to the lowest word without paint."""
+    for offset in range(0, len(stack), WORD):
+        if stack[offset : offset + WORD] != PAINT:
+            return len(stack) - offset
+    return 0

@@ -1,0 +1,399 @@
+"""One external loader in the target's RAM: put there, proven, initialised, called.
+
+What belongs here: the rules that every loader's use follows, whatever it is used for. `flash.flasher` says what for.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable
+
+from gdbflash.errors import CallFailed, CallNotMade, ConnectionLost, PlanError, PrepareError, TargetError
+from gdbflash.events import Detailed, Noted, Observer
+from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.onchip import autopsy, evidence, unfinished
+from gdbflash.onchip.call import SUCCESS, Call, Returned, Unreturned, expect_success, perform
+from gdbflash.onchip.digest import Key, Routine
+from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_used
+from gdbflash.onchip.placement import DeviceIdentity, Save, choose_layout, identify, initial_memory, placed
+from gdbflash.onchip.recovery import Identity
+from gdbflash.onchip.routine_code import ENTRY_CODE
+from gdbflash.onchip.workarea import watched
+from gdbflash.options import CallOptions
+from gdbflash.plan.jobs import EraseStep, need
+from gdbflash.ranges import Range
+from gdbflash.target import Target
+
+_MIB = 1 << 20
+INIT_SECONDS = 10.0
+"""Base time-out of Init."""
+LEAST_INITS = 2
+BUSY_SECONDS = 0.5
+"""Between two calls of Init while the chip may be busy with an erase."""
+_ATTEMPTS = 3
+"""How often bytes are read anew that the server may have overwritten."""
+
+
+class Operation(enum.Enum):
+    """Kinds of use: a loader is initialised again at every change from one to another."""
+
+    READ = "read"
+    ERASE = "erase"
+    BLANK_CHECK = "blank-check"
+    WRITE = "write"
+    VERIFY = "verify"
+
+
+class LoadedLoader:
+    """A loader whose image lies in the target's RAM and was read back.
+
+    Every method that calls it may raise CallFailed, CallStopped, CallTimeout, MemoryAccessError or ConnectionLost.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        loader: ExternalLoader,
+        layout: Layout,
+        device: DeviceIdentity,
+        options: CallOptions,
+        observe: Observer,
+    ) -> None:
+        self.target = target
+        self.loader = loader
+        self.layout = layout
+        self.device = device
+        self.routine = Routine(layout.routine, Key.random())
+        storage = loader.storage
+        self.identity = Identity(storage.name, storage.address, storage.extent, device.unit)
+        self.pause: Callable[[float], None] = time.sleep
+        """Lets seconds pass while the chip is busy; may raise what its owner wants to end the wait with."""
+        self.check: Callable[[], None] = lambda: None
+        """Looked at before each call; may raise what its owner wants to end the work with."""
+        self.calls = 0
+        self.filling = 0.0
+        """Seconds that it took to put the last call's inputs into RAM."""
+        self._options = options
+        self._observe = observe
+        self._operation: Operation | None = None
+        self._load()
+
+    def _load(self) -> None:
+        """Write the image and read it back; raises PrepareError."""
+        memory = initial_memory(self.loader, self.layout, self.routine)
+        self._trusted = self.target.disturbances
+        for where in memory.ranges:
+            expected = memory.read(where)
+            self.target.write_memory(where.address, expected)
+            actual = self.target.read_memory(where.address, where.size)
+            if actual != expected:
+                offset = next(index for index in range(where.size) if actual[index] != expected[index])
+                raise PrepareError(
+                    f"The loader's image does not stay in RAM: 0x{where.address + offset:08X} holds "
+                    f"0x{actual[offset]:02X} instead of 0x{expected[offset]:02X}. "
+                    "Check the probe's connection, and that the loader is made for this device.",
+                    address=where.address + offset,
+                    expected=expected[offset],
+                    actual=actual[offset],
+                )
+        ours = (
+            Range(self.layout.entry.address, len(ENTRY_CODE)),
+            Range(self.layout.routine.address, len(self.routine.image)),
+        )
+        constant = (*self.loader.code, *ours)
+        watch = watched(self.target.capabilities.work_area, constant)
+        self._watched = (watch, memory.read(watch)) if watch else None
+        self._operation = None
+
+    def _overwritten(self) -> bool:
+        """Tell whether the server has run code where the loader lies, as another of its clients may ask it to."""
+        if self._watched is None:
+            return False
+        where, expected = self._watched
+        return self.target.read_memory(where.address, where.size) != expected
+
+    def _load_again(self) -> None:
+        self._observe(Noted("reloaded", "The loader was loaded again: its RAM may have been used by the server."))
+        self._load()
+
+    def begin(self, operation: Operation) -> None:
+        """Make the loader ready for one kind of use, by Init where the kind changes.
+
+        A result other than 1 is tried once more, since the first Init after power-on of some loaders only sets the
+        chip's QE bit. Raises CallFailed.
+        """
+        if self.target.disturbances != self._trusted or self._overwritten():
+            self._load_again()
+        if operation is self._operation:
+            return
+        returned, times = self._initialise()
+        if returned.r0 != SUCCESS:
+            often = "twice" if times == 2 else f"{times} times"
+            if not self._options.ignore_init_result:
+                raise CallFailed(
+                    f"Init of {self.loader.path} returned {returned.r0} instead of 1, {often}. Check that the loader "
+                    "is for this board's pins and chip, and the chip's power; --ignore-init-result goes on regardless.",
+                    function="Init",
+                    arguments=[],
+                    result=returned.r0,
+                    times=times,
+                )
+            self._observe(Noted("init-ignored", f"Init returned {returned.r0} {often}; going on as asked."))
+        self._operation = operation
+
+    def _initialise(self) -> tuple[Returned, int]:
+        """Call Init until it returns 1, and give how often: twice, and longer while the chip may be erasing."""
+        left = self._time_of_interrupted_erase()
+        end = time.monotonic() + left
+        call = Call("Init", need(self.loader, "Init"), timeout=max(INIT_SECONDS, left))
+        returned, times = self.call(call), 1
+        while returned.r0 != SUCCESS and (times < LEAST_INITS or time.monotonic() < end):
+            if times < LEAST_INITS:
+                self._observe(Noted("init-retried", f"Init returned {returned.r0}; calling it once more."))
+            else:
+                self.pause(BUSY_SECONDS)
+            returned, times = self.call(call), times + 1
+        if left and returned.r0 == SUCCESS:
+            unfinished.forget(self.identity)
+        return returned, times
+
+    def _time_of_interrupted_erase(self) -> float:
+        """Give for how many seconds an interrupted chip erase may still go on, and tell the user."""
+        left = unfinished.seconds_left(self.identity)
+        if left:
+            self._observe(
+                Noted(
+                    "chip-erasing",
+                    "A chip erase was interrupted and may still go on in the chip, whatever is reset: "
+                    f"Init is tried for up to {left:.0f} s. Power-cycling the chip ends it, too.",
+                    {"seconds": round(left, 1)},
+                )
+            )
+        return left
+
+    def call(self, call: Call, *inputs: tuple[int, bytes], there: tuple[int, bytes] | None = None) -> Returned:
+        """Perform one call as it stands, its time-out scaled, with the bytes of inputs at their addresses.
+
+        there: another input, which lies in RAM already if nobody has used it meanwhile.
+        """
+        self.check()
+        self._fill(inputs)
+        if self._overwritten():
+            operation = self._operation
+            self._load_again()
+            if operation is not None:
+                self.begin(operation)
+            self._fill(inputs if there is None else (there, *inputs))
+        self.calls += 1
+        scaled = Call(call.function, call.address, call.arguments, call.timeout * self._options.timeout_scale)
+        try:
+            outcome = perform(self.target, scaled, self.layout, irq=self._options.irq)
+        except ConnectionLost as error:
+            raise autopsy.lost(scaled, error) from error
+        if isinstance(outcome, Unreturned):
+            raise autopsy.explain(evidence.gather(self.target, scaled, outcome, self.layout, self.loader))
+        self._observe(
+            Detailed(
+                "call",
+                f"{scaled} returned 0x{outcome.r0:X} in {outcome.seconds * 1000:.1f} ms.",
+                {
+                    "function": scaled.function,
+                    "arguments": list(scaled.arguments),
+                    "r0": outcome.r0,
+                    "r1": outcome.r1,
+                    "call_seconds": round(outcome.seconds, 6),
+                },
+            )
+        )
+        return outcome
+
+    def _fill(self, inputs: tuple[tuple[int, bytes], ...]) -> None:
+        begun = time.monotonic()
+        for address, data in inputs:
+            self.target.write_memory(address, data)
+        self.filling = time.monotonic() - begun
+
+    def _succeed(self, function: str, arguments: tuple[int, ...], timeout: float) -> None:
+        call = Call(function, need(self.loader, function), arguments, timeout)
+        expect_success(call, self.call(call))
+
+    @property
+    def chunk(self) -> int:
+        """The most that one Write or Read call can move."""
+        return self.layout.buffer.size
+
+    def write(self, address: int, data: bytes, *, place: int | None = None) -> Returned | None:
+        """Program up to `chunk` bytes, put at place in the buffer before.
+
+        RAM-type storage without Write is written through its window (None).
+        """
+        if self.loader.storage.is_ram and "Write" not in self.loader.functions:
+            self.target.write_memory(address, data)
+            return None
+        buffer = self.layout.buffer.address if place is None else place
+        call = self._write_call(address, len(data), buffer)
+        returned = self.call(call, (buffer, data))
+        expect_success(call, returned)
+        return returned
+
+    def write_if_held(self, address: int, data: bytes, place: int) -> bool:
+        """Program data if the target finds, by digests, that place in the buffer holds it already; returns whether."""
+        call = self._write_call(address, len(data), place)
+        checked = self.routine.checked(call, place, data)
+        returned = self.call(checked.call, checked.inputs, there=(place, data))
+        outcome = checked.outcome
+        if returned.r0 == 0 and not checked.held(self.target.read_memory(outcome.address, outcome.size)):
+            return False
+        expect_success(call, returned)
+        return True
+
+    def _write_call(self, address: int, size: int, buffer: int) -> Call:
+        seconds = writing_time(size, self.loader.storage.page_size)
+        return Call("Write", need(self.loader, "Write"), (address, size, buffer), seconds)
+
+    def read(self, where: Range) -> bytes:
+        """Read up to `chunk` bytes through Read where there is one, else from the mapped window."""
+        if "Read" not in self.loader.functions:
+            return self.target.read_memory(where.address, where.size)
+        buffer = self.layout.buffer.address
+        # A Read that does nothing and says 1 must not show what Write left in the buffer.
+        paint = PAINT * min(4, -(-where.size // WORD))
+        call = Call("Read", need(self.loader, "Read"), (where.address, where.size, buffer), reading_time(where.size))
+        returned, data = self.call_for_results(call, paint, buffer, Range(buffer, where.size))
+        expect_success(call, returned)
+        return data
+
+    def call_for_results(self, call: Call, data: bytes, place: int, where: Range) -> tuple[Returned, bytes]:
+        """Perform one call with data at place, and take what it leaves in RAM; once more where others came between."""
+        for _ in range(_ATTEMPTS):
+            try:
+                returned = self.call(call, (place, data))
+            except CallNotMade:
+                if not self._overwritten():
+                    raise
+                continue  # what the call left may have been overwritten too
+            results = self.target.read_memory(where.address, where.size)
+            if not self._overwritten():
+                return returned, results
+        raise TargetError(
+            f"What {call} left at {where} could not be read: another client of the {self.target.capabilities.server} "
+            "server keeps running code in the loader's RAM. Close it, or leave it alone meanwhile.",
+            address=where.address,
+            size=where.size,
+        )
+
+    @property
+    def slice(self) -> int:
+        """How much to read at a time."""
+        return self.chunk if "Read" in self.loader.functions else _MIB
+
+    def erase(self, step: EraseStep) -> None:
+        """Erase the sectors of one step."""
+        self._succeed("SectorErase", (step.first, step.last), 5.0 * step.sectors)
+
+    def mass_erase(self) -> None:
+        """Erase the whole storage."""
+        seconds = max(400.0, 5.0 * self.loader.storage.sector_count)
+        self.check()  # before it is noted that it may go on
+        with unfinished.noted(self.identity, seconds * self._options.timeout_scale):
+            self._succeed("MassErase", (0,), seconds)
+
+    def verifies(self, address: int, data: bytes) -> bool:
+        """Ask the loader's Verify whether whole, aligned words hold data, and believe it only with its checksum.
+
+        One template answers "same" when it failed to map the memory; the byte sum in r1 gives it away.
+        """
+        if address % WORD or len(data) % WORD:
+            raise PlanError(f"Verify compares whole words, not {len(data)} bytes at 0x{address:08X}.")
+        buffer = self.layout.buffer.address
+        arguments = (address, buffer, len(data) // WORD, 0)
+        call = Call("Verify", need(self.loader, "Verify"), arguments, reading_time(len(data)))
+        returned = self.call(call, (buffer, data))
+        return returned.r0 == 0 and returned.r1 == sum(data) & 0xFFFFFFFF
+
+    def stack_used(self) -> int:
+        """Count the bytes of stack that calls have used so far, by the paint that is left."""
+        stack = self.target.read_memory(self.layout.stack.address, self.layout.stack.size)
+        return stack_used(stack)
+
+    def check_guards(self) -> None:
+        """Note a stack that ran out or a guard word behind a buffer that was overwritten."""
+        for name, address in (
+            ("stack", self.layout.stack.address),
+            ("buffer", self.layout.buffer.end),
+        ):
+            if self.target.read_memory(address, WORD) != PAINT:
+                self._observe(
+                    Noted(
+                        f"{name}-overrun",
+                        f"The loader wrote beyond its {name} (canary at 0x{address:08X} is gone): "
+                        "its results cannot be relied on.",
+                        {"address": address},
+                    )
+                )
+
+
+def writing_time(size: int, page_size: int) -> float:
+    """Give the base time-out in seconds of a call that programs size bytes."""
+    return 5 + 0.01 * -(-size // max(1, page_size))
+
+
+def reading_time(size: int) -> float:
+    """Give the base time-out in seconds of a call that reads size bytes."""
+    return 5 + size / 65536
+
+
+def raw_call(loader: ExternalLoader, function: str, arguments: tuple[int, ...]) -> Call:
+    """Make a call as somebody typed it, with the base time-out of its function; raises PlanError where it is lacking.
+
+    A function that is no part of the ABI, or arguments that name no sectors, get as long as MassErase.
+    """
+    storage = loader.storage
+    first, second, third, _ = (*arguments, 0, 0, 0, 0)[:4]
+    longest = max(400.0, 5.0 * storage.sector_count)
+    if function == "SectorErase" and storage.contains(first, 1) and first <= second < storage.end and storage.sectors:
+        seconds = 5.0 * len(storage.sectors_in(first, second - first + 1))
+    else:
+        seconds = {
+            "Init": INIT_SECONDS,
+            "DeInit": INIT_SECONDS,
+            "Write": writing_time(second, storage.page_size),
+            "Read": reading_time(second),
+            "CheckSum": reading_time(second),
+            "Verify": reading_time(third * WORD),
+        }.get(function, longest)
+    return Call(function, need(loader, function), arguments, seconds)
+
+
+def load(
+    target: Target, loader: ExternalLoader, options: CallOptions, observe: Observer, save: Save | None = None
+) -> LoadedLoader:
+    """Put a loader into the RAM of a halted target.
+
+    Raises PlanError when the RAM does not suffice, PrepareError when it does not hold the image, ConnectionLost.
+    """
+    device, layout = find_room(target, loader, options, save)
+    observe(placed(device, layout))
+    try:
+        return LoadedLoader(target, loader, layout, device, options, observe)
+    except TargetError as error:
+        raise _not_loaded(error) from error
+
+
+def find_room(
+    target: Target, loader: ExternalLoader, options: CallOptions, save: Save | None = None
+) -> tuple[DeviceIdentity, Layout]:
+    """Find out which device this is and where in its RAM a loader goes; raises as `load` does."""
+    try:
+        device = identify(target, loader.link_address)
+        return device, choose_layout(target, loader, device, options, save)
+    except TargetError as error:
+        raise _not_loaded(error) from error
+
+
+def _not_loaded(error: TargetError) -> PrepareError:
+    return PrepareError(
+        f"The loader could not be put into RAM: {error.message} Check that the target is halted and powered.",
+        **error.data,
+    )

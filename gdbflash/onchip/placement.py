@@ -1,0 +1,130 @@
+"""Where a loader goes: which device this is, which RAM it has, and what that holds before the first call.
+
+What belongs here: everything before a loader is in RAM. What is done with one that is there is in `loaded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gdbflash.errors import PrepareError, TargetError
+from gdbflash.events import Detailed
+from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.onchip.devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ram_around
+from gdbflash.onchip.digest import Routine
+from gdbflash.onchip.layout import PAINT, WORD, Layout, plan_layout
+from gdbflash.onchip.routine_code import ENTRY_CODE
+from gdbflash.options import CallOptions
+from gdbflash.plan.jobs import Content
+from gdbflash.ranges import Range
+from gdbflash.target import Target
+
+_BKPT = bytes.fromhex("00be00be")
+"""Two BKPT #0 on the return word: the net below the breakpoint."""
+
+
+@dataclass(frozen=True)
+class DeviceIdentity:
+    """Which device this is: DBGMCU DEV_ID and the unit's unique ID in hex, as far as they could be read."""
+
+    device_id: int | None
+    unit: str = ""
+
+
+def identify(target: Target, link_address: int) -> DeviceIdentity:
+    """Read DEV_ID and the unique ID; what the target does not tell stays unknown."""
+    cpuid = _word(target, CPUID_ADDRESS)
+    for address in idcode_addresses(cpuid or 0, link_address):
+        device_id = (_word(target, address) or 0) & 0xFFF  # DEV_ID: bits 11..0 of DBGMCU_IDCODE on every line
+        device = DEVICES.get(device_id)
+        if device is None:
+            continue
+        if device.unique_id is None:
+            return DeviceIdentity(device_id)
+        try:
+            return DeviceIdentity(device_id, target.read_memory(device.unique_id, 12).hex())
+        except TargetError:
+            return DeviceIdentity(device_id)
+    return DeviceIdentity(None)
+
+
+def _word(target: Target, address: int) -> int | None:
+    try:
+        return int.from_bytes(target.read_memory(address, WORD), "little")
+    except TargetError:
+        return None
+
+
+Save = Callable[[Sequence[Range]], None]
+"""Told which RAM is about to be used, before it is."""
+
+
+def choose_layout(
+    target: Target, loader: ExternalLoader, device: DeviceIdentity, options: CallOptions, save: Save | None = None
+) -> Layout:
+    """Plan the RAM and prove by a written and read word that it is there.
+
+    Raises PlanError when no RAM is known or it is too small, PrepareError when the proof fails.
+    """
+    stretches = (options.ram,) if options.ram else ram_around(loader.link_address, device.device_id)
+    for ram in stretches:
+        layout = plan_layout(loader, ram, largest_buffer=options.largest_buffer)
+        if save is not None:
+            save((*layout.used, *(Range(each.address, each.memory_size) for each in loader.load_segments)))
+        if _is_memory(target, layout.last_word):
+            return layout
+    raise PrepareError(
+        f"The RAM {stretches[-1]} does not hold what is written to its end (0x{layout.last_word:08X}). "
+        "Name the RAM that this device has with --ram START:SIZE.",
+        address=layout.last_word,
+    )
+
+
+def _is_memory(target: Target, address: int) -> bool:
+    for pattern in (PAINT, bytes(255 - byte for byte in PAINT)):
+        try:
+            target.write_memory(address, pattern)
+            if target.read_memory(address, WORD) != pattern:
+                return False
+        except TargetError:
+            return False
+    return True
+
+
+def initial_memory(loader: ExternalLoader, layout: Layout, routine: Routine) -> Content:
+    """Give what RAM holds before the first call: segments, zeroed NOBITS, our routines, paint on stack and guards.
+
+    NOBITS come last and win over a segment that they overlap, as in two real loaders.
+    """
+    segments = Content(tuple((each.address, memoryview(each.data)) for each in loader.load_segments if each.data))
+    zeros = Content(tuple((each.address, memoryview(bytes(each.size))) for each in loader.zero_ranges if each.size))
+    paint = [layout.stack, Range(layout.buffer.end, WORD)]
+    ours = [
+        (layout.return_address, memoryview(_BKPT)),
+        (layout.entry.address, memoryview(ENTRY_CODE)),
+        (layout.routine.address, memoryview(routine.image)),
+        (layout.scratch.address, memoryview(bytes(layout.scratch.size))),
+        *((each.address, memoryview(PAINT * (each.size // WORD))) for each in paint),
+    ]
+    return zeros.over(segments).over(Content(tuple(sorted(ours, key=lambda piece: piece[0]))))
+
+
+def placed(device: DeviceIdentity, layout: Layout) -> Detailed:
+    """Tell where everything is."""
+    known = DEVICES.get(device.device_id or 0)
+    name = (
+        f"{known.name} (DEV_ID 0x{device.device_id:03X}, unique ID {device.unit or 'unknown'})" if known else "unknown"
+    )
+    return Detailed(
+        "placed",
+        f"The device is {name}; in its RAM {layout.ram} calls return to 0x{layout.return_address:08X}, the stack is "
+        f"{layout.stack}, the buffer {layout.buffer}.",
+        {
+            "device_id": device.device_id,
+            "unit": device.unit,
+            "ram": [layout.ram.address, layout.ram.size],
+            "stack": [layout.stack.address, layout.stack.size],
+            "buffer": [layout.buffer.address, layout.buffer.size],
+        },
+    )

@@ -1,0 +1,335 @@
+"""Decide everything that can be decided without a target.
+
+What belongs here: pure functions from values to frozen values. A `StorageJob` is made offline from loader and image,
+erase and transfer steps from it once the RAM is known (`onchip.layout`). Nothing here does I/O, so tests compare plans
+whole.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gdbflash.errors import PlanError
+from gdbflash.files import FileBytes
+from gdbflash.ranges import Range, joined, slices, without
+
+if TYPE_CHECKING:
+    from gdbflash.images.formats import Block
+    from gdbflash.loaders.stldr import ExternalLoader, Sector
+
+
+class EraseMode(enum.Enum):
+    """What is erased before programming."""
+
+    SECTORS = "sectors"
+    CHIP = "chip"
+    NONE = "none"
+
+
+_FIND_SLICE = 1 << 20
+"""Bytes that are searched at a time: a large image stays in its file."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """Bytes by address: sorted pieces that do not overlap, shared and not copied."""
+
+    pieces: tuple[tuple[int, memoryview | FileBytes], ...]
+    starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "starts", tuple(address for address, _ in self.pieces))
+
+    @classmethod
+    def of(cls, blocks: Iterable[Block]) -> Content:
+        """Take the blocks of an image, which are sorted and do not overlap."""
+        datas = ((block.address, block.data) for block in blocks)
+        return cls(tuple((at, data if isinstance(data, FileBytes) else memoryview(data)) for at, data in datas))
+
+    @property
+    def ranges(self) -> tuple[Range, ...]:
+        """Where there are bytes; stretches that touch are joined."""
+        return joined(Range(address, len(data)) for address, data in self.pieces)
+
+    @property
+    def size(self) -> int:
+        """Count the bytes."""
+        return sum(len(data) for _, data in self.pieces)
+
+    def read(self, where: Range) -> bytes:
+        """Give the bytes of a range that lies within one of `ranges`."""
+        found: list[memoryview | FileBytes] = []
+        address = where.address
+        index = bisect_right(self.starts, address) - 1
+        while address < where.end:
+            start, data = self.pieces[index]
+            part = data[address - start : where.end - start]
+            if address < start or not part:
+                raise ValueError(f"no content at 0x{address:08X}")
+            found.append(part)
+            address += len(part)
+            index += 1
+        return bytes(found[0]) if len(found) == 1 else b"".join(bytes(each) for each in found)
+
+    def find(self, data: bytes) -> int | None:
+        """Give the lowest address where data stands in one of the pieces; None where it does not."""
+        for start, piece in self.pieces:
+            for offset in range(0, len(piece), _FIND_SLICE):
+                size = min(_FIND_SLICE + len(data) - 1, len(piece) - offset)
+                found = self.read(Range(start + offset, size)).find(data)
+                if found >= 0:
+                    return start + offset + found
+        return None
+
+    def within(self, places: Iterable[Range]) -> Content:
+        """Give only the bytes that lie in the places, which are sorted and do not overlap."""
+        pieces: list[tuple[int, memoryview | FileBytes]] = []
+        for place in places:
+            index = max(0, bisect_right(self.starts, place.address) - 1)
+            while index < len(self.pieces) and self.starts[index] < place.end:
+                start, data = self.pieces[index]
+                first = max(start, place.address)
+                part = data[first - start : max(0, place.end - start)]
+                if part:
+                    pieces.append((first, part))
+                index += 1
+        return Content(tuple(pieces))
+
+    def over(self, below: Content) -> Content:
+        """Lay these bytes over others: these win where both have some."""
+        visible = below.within(without(below.ranges, self.ranges))
+        return Content(tuple(sorted((*self.pieces, *visible.pieces), key=lambda piece: piece[0])))
+
+
+@dataclass(frozen=True)
+class StorageJob:
+    """What is to be written to one storage, and what that does to its sectors."""
+
+    loader: ExternalLoader
+    content: Content
+    erase: EraseMode
+    sectors: tuple[Sector, ...]
+    keep: tuple[Range, ...]
+    """Bytes of the sectors that are not in content and must outlive the erase."""
+    keeping: bool = True
+    """Whether bytes beside content are worth keeping; keep is empty also where there are none."""
+    or_chip: bool = False
+    """Sectors were not asked for, and erasing all of the storage would lose nothing that is to be kept."""
+
+
+def check_apart(loaders: Sequence[ExternalLoader]) -> None:
+    """Raise PlanError where storages overlap: which loader is meant cannot be told then."""
+    ordered = sorted(loaders, key=lambda loader: loader.storage.address)
+    for low, high in itertools.pairwise(ordered):
+        if low.storage.end > high.storage.address:
+            raise PlanError(
+                f"The storages of {low.path} and {high.path} overlap at 0x{high.storage.address:08X}. "
+                "Give one loader per memory.",
+                address=high.storage.address,
+            )
+
+
+def plan_write(
+    loaders: Sequence[ExternalLoader], blocks: Sequence[Block], *, erase: EraseMode | None = None, keep: bool = True
+) -> tuple[StorageJob, ...]:
+    """Give each block to the loader whose storage holds it and work out the sectors.
+
+    erase None means: sectors for flash, none for RAM-type storage. Raises PlanError when a block lies outside
+    every storage or runs past the end of one, when storages overlap, when a loader lacks a needed function, and
+    when a chip erase would lose bytes that are to be kept.
+    """
+    return tuple(
+        plan_storage(loader, content, erase=erase, keep=keep)
+        for loader, content in _shared_out(loaders, blocks, "write")
+    )
+
+
+def plan_verify(loaders: Sequence[ExternalLoader], blocks: Sequence[Block]) -> tuple[StorageJob, ...]:
+    """Give each block to the loader whose storage holds it, to be compared; raises PlanError as `plan_write`."""
+    shared = _shared_out(loaders, blocks, "compare")
+    return tuple(StorageJob(loader, content, EraseMode.NONE, (), ()) for loader, content in shared)
+
+
+def _shared_out(
+    loaders: Sequence[ExternalLoader], blocks: Sequence[Block], what_for: str
+) -> Iterator[tuple[ExternalLoader, Content]]:
+    if not blocks:
+        raise PlanError(f"There is nothing to {what_for}: the image is empty.")
+    check_apart(loaders)
+    ordered = sorted(loaders, key=lambda loader: loader.storage.address)
+    mine: dict[int, list[Block]] = {}
+    for block in blocks:
+        mine.setdefault(_holder(ordered, Range(block.address, len(block.data))), []).append(block)
+    for index, found in sorted(mine.items()):
+        yield ordered[index], Content.of(found)
+
+
+def _holder(loaders: Sequence[ExternalLoader], where: Range) -> int:
+    """Find the index of the loader whose storage holds a whole range."""
+    for index, loader in enumerate(loaders):
+        if where.address in loader.storage.span:
+            check_inside(loader, where)
+            return index
+    raise _outside(loaders, where)
+
+
+def _outside(loaders: Sequence[ExternalLoader], where: Range) -> PlanError:
+    places = ", ".join(f"{each.storage.name} {each.storage.span}" for each in loaders)
+    return PlanError(
+        f"{where} lies outside the storage of the loader given: {places}. "
+        "Give an address in it, or the loader (-l) of the memory meant.",
+        address=where.address,
+        size=where.size,
+    )
+
+
+def check_inside(loader: ExternalLoader, where: Range) -> None:
+    """Raise PlanError unless the range lies in the loader's storage."""
+    span = loader.storage.span
+    if where.address not in span:
+        raise _outside((loader,), where)
+    if where.end > span.end:
+        raise PlanError(
+            f"{where} runs {where.end - span.end} bytes past the end of {loader.storage.name}, "
+            f"which is {span} ({span.size} bytes). Use a shorter range or another address.",
+            address=where.address,
+            size=where.size,
+            storage_end=span.end,
+        )
+
+
+def plan_storage(
+    loader: ExternalLoader, content: Content, *, erase: EraseMode | None = None, keep: bool = True
+) -> StorageJob:
+    """Work out the sectors that content touches and the bytes in them to keep; raises PlanError as `plan_write`."""
+    if loader.storage.is_ram:
+        if erase not in (None, EraseMode.NONE):
+            raise PlanError(f"{loader.storage.name} is RAM and is not erased. Leave --erase out, or say --erase none.")
+        return StorageJob(loader, content, EraseMode.NONE, (), ())
+    need(loader, "Write")
+    mode = erase or EraseMode.SECTORS
+    if mode is EraseMode.NONE:
+        return StorageJob(loader, content, mode, (), ())
+    if mode is EraseMode.CHIP:
+        need(loader, "MassErase")
+        rest = without((loader.storage.span,), content.ranges)
+        if rest and keep:
+            raise PlanError(
+                f"A chip erase would lose what lies outside the image, {rest[0]} first. "
+                "Add --no-keep to accept that, or use --erase sectors.",
+                address=rest[0].address,
+                size=rest[0].size,
+            )
+        return StorageJob(loader, content, mode, loader.storage.all_sectors, (), keep)
+    need(loader, "SectorErase")
+    sectors = touched_sectors(loader, content.ranges)
+    gaps = without(spans(sectors), content.ranges)
+    or_chip = erase is None and "MassErase" in loader.functions
+    if keep and without((loader.storage.span,), content.ranges):
+        or_chip = False
+    return StorageJob(loader, content, mode, sectors, gaps if keep else (), keep, or_chip)
+
+
+def touched_sectors(loader: ExternalLoader, places: Iterable[Range]) -> tuple[Sector, ...]:
+    """List the sectors that the places lie in, each once; places are sorted and inside the storage."""
+    found: list[Sector] = []
+    for place in places:
+        fresh = loader.storage.sectors_in(place.address, place.size)
+        if found and fresh and fresh[0].address == found[-1].address:
+            fresh = fresh[1:]
+        found += fresh
+    return tuple(found)
+
+
+def spans(sectors: Iterable[Sector]) -> tuple[Range, ...]:
+    """Give where sectors lie."""
+    return tuple(Range(each.address, each.size) for each in sectors)
+
+
+def plan_erase(loader: ExternalLoader, where: Range) -> tuple[Sector, ...]:
+    """List the sectors of a range that is to be erased; raises PlanError unless it is whole sectors."""
+    _refuse_ram(loader)
+    need(loader, "SectorErase")
+    check_inside(loader, where)
+    sectors = loader.storage.sectors_in(where.address, where.size)
+    whole = Range(sectors[0].address, sectors[-1].address + sectors[-1].size - sectors[0].address)
+    if whole != where:
+        raise PlanError(
+            f"{where} is not whole sectors. The sectors it lies in are 0x{whole.address:08X} 0x{whole.size:X}.",
+            address=where.address,
+            size=where.size,
+            whole_address=whole.address,
+            whole_size=whole.size,
+        )
+    return sectors
+
+
+def plan_chip_erase(loader: ExternalLoader) -> tuple[Sector, ...]:
+    """List all sectors, which MassErase is to erase; raises PlanError where it cannot."""
+    _refuse_ram(loader)
+    need(loader, "MassErase")
+    return loader.storage.all_sectors
+
+
+def _refuse_ram(loader: ExternalLoader) -> None:
+    if loader.storage.is_ram:
+        raise PlanError(f"{loader.storage.name} is RAM: there is nothing to erase. Write to it instead.")
+
+
+def need(loader: ExternalLoader, function: str) -> int:
+    """Give the address of a loader function; raises PlanError where the loader lacks it."""
+    address = loader.functions.get(function)
+    if address is None:
+        whole = "MassErase" in loader.functions
+        hint = {
+            "SectorErase": "It can only erase everything: erase --chip, or write --erase chip --no-keep."
+            if whole
+            else "Use a loader that erases.",
+            "MassErase": "Erase sectors instead: ADDRESS SIZE.",
+            "Write": "Use a loader for writing.",
+        }.get(function, "Use a loader that has it.")
+        present = ", ".join(sorted(loader.functions))
+        raise PlanError(f"{loader.path} exports no {function} (only {present}). {hint}", function=function)
+    return address
+
+
+@dataclass(frozen=True)
+class EraseStep:
+    """One SectorErase call: start addresses of the first and last sector, both erased."""
+
+    first: int
+    last: int
+    sectors: int
+    size: int
+
+
+def erase_steps(sectors: Iterable[Sector], limit: int) -> tuple[EraseStep, ...]:
+    """Group neighbouring sectors of one size into calls of at most limit bytes, or of one sector.
+
+    Sizes are not mixed in a call: loaders loop by the size of the sector at hand, and few were ever tried across
+    a border.
+    """
+    steps: list[EraseStep] = []
+    for sector in sectors:
+        if steps:
+            call = steps[-1]
+            neighbours = call.first + call.size == sector.address and call.size == call.sectors * sector.size
+            if neighbours and call.size + sector.size <= limit:
+                steps[-1] = EraseStep(call.first, sector.address, call.sectors + 1, call.size + sector.size)
+                continue
+        steps.append(EraseStep(sector.address, sector.address, 1, sector.size))
+    return tuple(steps)
+
+
+def transfer_steps(places: Iterable[Range], chunk: int, page: int) -> tuple[Range, ...]:
+    """Cut stretches into chunks with borders on pages, so that no page is programmed in two calls.
+
+    A page size over the chunk size, as real loaders declare, is no alignment that could be kept.
+    """
+    align = page if 0 < page <= chunk else 1
+    return tuple(piece for place in places for piece in slices(place, chunk, align))

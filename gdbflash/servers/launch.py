@@ -1,0 +1,268 @@
+"""Start a GDB server for one run, and stop exactly that one.
+
+What belongs here: child processes that are servers, and `pexpect`. A server runs on a pseudo-terminal and in a session
+of its own: it prints line by line, a Ctrl-C meant for us does not reach it, and it is hung up on should we be killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import select
+import shlex
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pexpect
+
+from gdbflash.errors import ConnectionLost, InputError, JsonValue, ServerMissing
+from gdbflash.runlog import Trace
+from gdbflash.servers.endpoint import is_exposed, listening_ports
+from gdbflash.servers.profiles import Launch, ServerProfile
+
+READY_SECONDS = 20.0
+"""Time for a server to start listening: probes that update their own firmware state take several seconds."""
+STOP_SECONDS = 3.0
+"""Time for a server to end when asked to; QEMU writes out its drives."""
+LOOK_SECONDS = 0.05
+"""Between two looks at whether a server listens or still runs."""
+_LAST_LINES = 64
+_QUOTED_LINES = 6
+_TROUBLE = re.compile(r"error|fatal", re.IGNORECASE)
+_KEPT_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A server that listens; endpoint is HOST:PORT."""
+
+    endpoint: str
+    process: int
+    command: str
+    """Its command line, quoted for a shell."""
+    exposed: bool
+    """Other machines can reach it, too."""
+
+
+@contextlib.contextmanager
+def launched(
+    profile: ServerProfile, arguments: str, *, ready_seconds: float = READY_SECONDS, trace: Trace | None = None
+) -> Iterator[Launched]:
+    """Run a server with a shell-like string of arguments while the body runs; trace gets all that it says.
+
+    Raises InputError when the arguments cannot be split, name no port where they must, or the profile has no program;
+    ServerMissing when the program is missing, its port is taken, or it ends or does not listen within ready_seconds.
+    The server's own words are in the message, also in that of a ConnectionLost from the body when it has ended.
+    """
+    launch = profile.launch
+    if launch is None:
+        raise InputError(f"gdbflash does not know how to start {profile.title}. Start it yourself and use --connect.")
+    try:
+        words = [*launch.arguments, *shlex.split(arguments)]
+    except ValueError as error:
+        raise InputError(f"--launch {arguments!r} cannot be split into arguments: {error}.") from error
+    port = _expected_port(profile, launch, words)
+    program = shutil.which(launch.program)
+    if program is None:
+        raise ServerMissing(
+            f"{launch.program} was not found. Install it, or start your server and use --connect HOST:PORT.",
+            program=launch.program,
+        )
+    # The size of the terminal keeps servers that look at it from cutting their lines.
+    try:
+        child = pexpect.spawn(program, words, echo=False, dimensions=(24, 1000), preexec_fn=_no_core_file)
+    except OSError as error:
+        raise ServerMissing(
+            f"{program} could not be started ({error}). Is it for this machine?", program=program
+        ) from error
+    command = shlex.join([program, *words])
+    if launch.typed:
+        command = " ".join([launch.typed, shlex.join(words[len(launch.arguments) :])]).strip()
+    if trace is not None:
+        trace(">", command)
+    with _closed(child), _Output(child.child_fd, trace) as output, _stopped(child):
+        try:
+            port = _wait_ready(profile, launch, child, output, port, ready_seconds)
+        except ServerMissing as error:
+            raise ServerMissing(f"{error.message} Try its command line by itself: {command}", **error.data) from None
+        try:
+            yield Launched(f"127.0.0.1:{port}", child.pid, command, is_exposed(port))
+        except (ConnectionLost, ServerMissing) as error:
+            if not _ends(child, 1.0):
+                raise
+            lines = output.last_lines()
+            data: dict[str, JsonValue] = {**error.data, "output": [*lines]}
+            raise type(error)(f"{error.message} {_end(profile, child)} {_said(lines)}", **data) from error
+
+
+class _Output:
+    """What a server prints, read all the time, so that it never blocks on a full terminal."""
+
+    def __init__(self, descriptor: int, trace: Trace | None = None) -> None:
+        self._descriptor = descriptor
+        self._trace = trace
+        self._bytes = b""
+        self._line = b""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> _Output:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()  # before the descriptor is closed, and its number somebody else's
+        self._tell(b"\n" if self._line else b"")
+
+    def _read(self) -> None:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        while not self._over.is_set():
+            if poll.poll(LOOK_SECONDS * 1000):
+                try:
+                    piece = os.read(self._descriptor, _KEPT_BYTES)
+                except OSError:  # EIO: nobody has the other side open any more (Linux, pty(7))
+                    return
+                self._bytes = (self._bytes + piece)[-_KEPT_BYTES:]
+                self._tell(piece)
+
+    def _tell(self, piece: bytes) -> None:
+        """Pass lines on as they become whole."""
+        if self._trace is not None:
+            *lines, self._line = (self._line[-_KEPT_BYTES:] + piece).split(b"\n")
+            for line in lines:
+                self._trace("<", _plain(line).rstrip("\r"))
+
+    @property
+    def text(self) -> str:
+        """The end of what was printed so far."""
+        return _plain(self._bytes)
+
+    def last_lines(self) -> list[str]:
+        """Return the last lines once a server has ended, which does not mean that all of them have been read."""
+        self._thread.join(LOOK_SECONDS * 4)
+        return [line.strip() for line in re.split(r"[\r\n]+", self.text) if line.strip()][-_LAST_LINES:]
+
+
+def _plain(said: bytes) -> str:
+    """Decode what a program prints to a terminal, without colours and other control sequences (ECMA-48, 5.4)."""
+    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", said.decode("utf-8", "replace"))
+
+
+def _expected_port(profile: ServerProfile, launch: Launch, words: Sequence[str]) -> int | None:
+    """Return the port that is going to listen, None when only the server's words can tell.
+
+    Raises InputError when nothing can tell, ServerMissing when somebody listens there already.
+    """
+    given = re.search(launch.port_argument, " ".join(words)) if launch.port_argument else None
+    port = profile.default_port
+    if given and given["port"]:
+        named = _port(given["port"])
+        if named is None:
+            raise InputError(
+                f"The arguments for {profile.title} name a port above 65535, the highest that there is. "
+                f"Name one of this machine, as in: {profile.start_with}",
+                server=profile.name,
+            )
+        port = named
+    if given is None and not launch.ready:
+        raise InputError(
+            f"The arguments for {profile.title} do not say where it shall listen for GDB. "
+            f"Name a port of this machine, as in: {profile.start_with}",
+            server=profile.name,
+        )
+    if not listening_ports([port]):
+        return port or None
+    if given is None:
+        return None  # somebody at the default port, which the server at hand may not even want
+    raise ServerMissing(
+        f"Somebody listens at port {port} already, where {profile.title} was to be started. "
+        "End that server, connect to it with --connect, or name another port.",
+        port=port,
+    )
+
+
+def _port(digits: str) -> int | None:
+    """Read the number of a port; None where it is none."""
+    return int(digits) if re.match(r"\d{1,5}\Z", digits) and int(digits) <= 0xFFFF else None
+
+
+def _wait_ready(
+    profile: ServerProfile, launch: Launch, child: pexpect.spawn, output: _Output, port: int | None, seconds: float
+) -> int:
+    """Wait until the server says that it listens, or can be seen to; returns its port. Raises ServerMissing."""
+    deadline = time.monotonic() + seconds
+    what = f"{profile.title} did not listen within {seconds:g} s."
+    while time.monotonic() < deadline:
+        ready = re.search(launch.ready, output.text) if launch.ready else None
+        if ready:
+            return _port(ready.groupdict().get("port") or "") or port or profile.default_port
+        if _ends(child, LOOK_SECONDS):
+            what = _end(profile, child)
+            break
+        if port is not None and listening_ports([port]):
+            return port
+    lines = output.last_lines()
+    raise ServerMissing(f"{what} {_said(lines)}", output=[*lines])
+
+
+def _said(lines: Sequence[str]) -> str:
+    """Quote last words: from the first one about an error on (QEMU dumps registers behind it), else the very last."""
+    trouble = next((index for index, line in enumerate(lines) if _TROUBLE.search(line)), None)
+    quoted = lines[-_QUOTED_LINES:] if trouble is None else lines[trouble : trouble + _QUOTED_LINES]
+    return f"It said: {' / '.join(quoted).rstrip('.')}." if quoted else "It said nothing."
+
+
+def _end(profile: ServerProfile, child: pexpect.spawn) -> str:
+    how = f"signal {child.signalstatus}" if child.signalstatus else f"status {child.exitstatus}"
+    return f"{profile.title} ended with {how}."
+
+
+def _ends(child: pexpect.spawn, seconds: float) -> bool:
+    """Say whether a process has ended or does so within that time."""
+    deadline = time.monotonic() + seconds
+    while child.isalive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_SECONDS / 5)
+    return True
+
+
+@contextlib.contextmanager
+def _stopped(child: pexpect.spawn) -> Iterator[None]:
+    """End the server and all that it started after the body: politely, then for certain."""
+    try:
+        yield
+    finally:
+        try:
+            _signal(child, signal.SIGTERM)
+            _ends(child, STOP_SECONDS)
+        finally:
+            _signal(child, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _closed(child: pexpect.spawn) -> Iterator[None]:
+    """Close the terminal after the body, when nobody reads it any more, and wait for the process."""
+    try:
+        yield
+    finally:
+        child.ptyproc.delayafterclose = 0
+        child.close(force=True)
+
+
+def _signal(child: pexpect.spawn, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
+
+
+def _no_core_file() -> None:
+    """Let the server leave no core file in the user's directory: QEMU aborts when its core locks up."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

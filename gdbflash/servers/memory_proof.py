@@ -1,0 +1,137 @@
+"""Reads and writes that are known to have happened, also where a server answers before it knows.
+
+What belongs here: the amounts, patterns and repetitions that prove it, for every debugger's way of moving bytes; that
+way is a `Wire`. Which servers are known for what is in `profiles`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Protocol
+
+from gdbflash.errors import CommandRefused, MemoryAccessError
+from gdbflash.servers.profiles import ServerProfile
+
+LATE = 16
+"""Bytes that a server with late answers surely answers late (OpenOCD: from 8, fast_limit in its gdb_server.c)."""
+BULK = 256
+"""Bytes from which X packets are worth it where they are answered late: the end is then written twice."""
+_ZEROS = re.compile(rb"\0{512,}")
+"""Zeros that may be a failed packet; packets but the last carry more than 512 bytes on servers known for this."""
+
+
+class Wire(Protocol):
+    """A debugger's way of moving bytes, which believes what the server answers.
+
+    Every method raises CommandRefused when the server or debugger said no, ConnectionLost.
+    """
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read up to size bytes."""
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write bytes."""
+
+    def ask(self, command: str) -> None:
+        """Run a command of GDB's prompt."""
+
+    def allow_binary(self, allowed: bool) -> None:
+        """Let GDB write by X packets, or have it write by M packets only."""
+
+
+class ProvenMemory:
+    """Target memory through a wire."""
+
+    def __init__(self, wire: Wire, profile: ServerProfile) -> None:
+        """Take over a wire that is connected; raises what the wire does."""
+        self._wire = wire
+        self._profile = profile
+        self._error_waits = False
+        if profile.late_write_errors:
+            wire.allow_binary(False)  # M packets are answered when done
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read size bytes; raises MemoryAccessError when any of them cannot be read.
+
+        Where the server answers a failed read with zeros, zeros count only when they have been proved.
+        """
+        if size == 0:
+            return b""
+        try:
+            data = self._wire.read(address, size)
+            if len(data) != size:
+                raise _unreadable(address, size, f"{len(data)} bytes came")
+            if self._profile.failed_reads_are_zeros:
+                for start, stop in suspicious_zeros(data):
+                    self._prove_zeros(address + start, stop - start)
+        except CommandRefused as error:
+            raise _unreadable(address, size, str(error.data["reply"])) from error
+        return data
+
+    def _prove_zeros(self, address: int, size: int) -> None:
+        """Make sure that zeros are what is there: read again, and ask for both ends where failures are told."""
+        again = self._wire.read(address, size)
+        for place in (address, address + size - 1):
+            self._wire.ask(f"{self._profile.read_check} {place:#x}")
+        if any(again):
+            raise _unreadable(address, size, "read twice, it came differently")
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
+        if not data:
+            return
+        try:
+            if self._profile.late_write_errors and len(data) >= BULK:
+                self._write_to_the_end(address, data)
+            else:
+                self._wire.write(address, data)
+        except CommandRefused as error:
+            why = str(error.data["reply"])
+            raise MemoryAccessError(
+                f"{len(data)} bytes at {address:#010x} cannot be written ({why}); is it RAM, clocked and powered?",
+                address=address,
+                size=len(data),
+                reply=why,
+            ) from error
+
+    def _write_to_the_end(self, address: int, data: bytes) -> None:
+        """Write by X packets, and wait for what became of the last one.
+
+        A server of this kind acknowledges X packets of some length before it has written them, and answers the next
+        one with the error, which it then carries out without another answer. So the end is written twice; it is as
+        long as a late answer takes. After a failure an error may still be waiting for an X packet: the next transfer
+        sends one that may be refused.
+        """
+        self._wire.allow_binary(True)
+        try:
+            if self._error_waits:
+                with contextlib.suppress(CommandRefused):
+                    self._wire.write(address, data[:LATE])
+            self._error_waits = True
+            self._wire.write(address, data)
+            self._wire.write(address + len(data) - LATE, data[-LATE:])
+            self._error_waits = False
+        finally:
+            self._wire.allow_binary(False)
+
+
+def suspicious_zeros(data: bytes) -> list[tuple[int, int]]:
+    """Find what a failed read packet answered with zeros may have left: long runs of zeros, or any at the end.
+
+    Gives start and stop offsets.
+    """
+    runs = [match.span() for match in _ZEROS.finditer(data)]
+    end = len(data.rstrip(b"\0"))
+    if end < len(data) and (not runs or runs[-1][1] != len(data)):
+        runs.append((end, len(data)))
+    return runs
+
+
+def _unreadable(address: int, size: int, why: str) -> MemoryAccessError:
+    return MemoryAccessError(
+        f"{size} bytes at {address:#010x} cannot be read ({why}); is the memory there, clocked and powered?",
+        address=address,
+        size=size,
+        reply=why,
+    )

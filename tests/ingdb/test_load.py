@@ -1,0 +1,242 @@
+"""`gdbflash load`: one program for internal flash, RAM and external memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gdbflash.board.faces import rspsession
+from gdbflash.board.faces.stlinktcp import StlinkServer
+from gdbflash.board.soc.flashif import FlashInterface
+from gdbflash.images.formats import load_image
+from tests.support.boards import GDBS, LOADER, RunningBoard, running_board
+from tests.support.debuggee import FLASH
+from tests.support.gdbterminal import GDBINIT, Terminal, gdb_terminal
+from tests.support.openocd import TRANSPORTS, running_openocd
+from tests.support.programbuild import build_program
+
+each_gdb = pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+
+
+@pytest.fixture
+def board() -> Iterator[RunningBoard]:
+    with running_board() as running:
+        yield running
+
+
+def sit_down(gdb: Path, board: RunningBoard, program: Path | None, state: Path) -> Iterator[Terminal]:
+    arguments = ["-x", str(GDBINIT), *([str(program)] if program else [])]
+    with gdb_terminal(gdb, *arguments, state=state) as terminal:
+        terminal.run(f"target extended-remote {board.endpoint}")
+        terminal.run(f"gdbflash loader {LOADER}")
+        yield terminal
+
+
+@each_gdb
+def test_a_program_with_data_in_external_flash_runs_because_the_data_is_right(
+    gdb: Path, board: RunningBoard, tmp_path: Path
+) -> None:
+    program = build_program("debuggee")
+    for terminal in sit_down(gdb, board, program, tmp_path / "state"):
+        board.chip.memory[0x10000 - 4 : 0x10000] = b"kept"
+        shown = terminal.run("gdbflash load")
+        assert "Programmed 1.172 KiB" in shown
+        assert "into internal flash." in shown
+        assert "1200 bytes written and verified, 0 sectors erased" in shown
+        assert f"all of {program} compared." in shown
+        assert "What Init did to clocks, pins and the flash controller stays until a reset." in shown
+        assert terminal.value("$pc") == terminal.value("(unsigned)Reset_Handler & ~1")
+        for block in load_image(program).blocks:
+            if block.address >= FLASH:
+                offset = block.address - FLASH
+                assert bytes(board.chip.memory[offset : offset + len(block.data)]) == bytes(block.data)
+            else:
+                assert board.machine.read_memory(block.address, len(block.data)) == bytes(block.data)
+        assert bytes(board.chip.memory[0x10000 - 4 : 0x10000]) == b"kept"
+        terminal.run("break good")
+        terminal.run("break bad")
+        assert "Breakpoint 1, good ()" in terminal.run("continue")
+        # The counter-proof: one wrong byte in external flash, and the program finds it.
+        board.chip.memory[0x10000] ^= 1
+        terminal.run("monitor reset halt")
+        terminal.run("maintenance flush register-cache")
+        assert "Breakpoint 2, bad ()" in terminal.run("continue")
+
+
+@each_gdb
+def test_ram_is_loaded_after_what_uses_ram_to_program_flash(gdb: Path, board: RunningBoard, tmp_path: Path) -> None:
+    """Its data is where the external loader goes, and more of it where the server's flash algorithm does."""
+    program = build_program("debuggee", "DATA_IN_RAM", script="debuggee-ram")
+    addresses = [block.address for block in load_image(program).blocks]
+    assert [address >> 24 for address in addresses] == [0x08, 0x20, 0x24, 0x90]
+    for terminal in sit_down(gdb, board, program, tmp_path / "state"):
+        shown = terminal.run("gdbflash load")
+        assert shown.count("into RAM.") == 2
+        assert "into internal flash." in shown
+        for block in load_image(program).blocks[:3]:
+            assert board.machine.read_memory(block.address, len(block.data)) == bytes(block.data)
+        terminal.run("break good")
+        terminal.run("break bad")
+        assert "Breakpoint 1, good ()" in terminal.run("continue")
+
+
+@each_gdb
+def test_another_program_than_the_one_debugged_may_be_named(gdb: Path, board: RunningBoard, tmp_path: Path) -> None:
+    program = build_program("debuggee")
+    for terminal in sit_down(gdb, board, None, tmp_path / "state"):
+        assert f"all of {program} compared." in terminal.run(f"gdbflash load {program}")
+        assert terminal.value("$pc") == load_entry(program)
+        assert "is no ELF file. Use gdbflash write for other images." in terminal.run(f"gdbflash load {GDBINIT}")
+
+
+def load_entry(program: Path) -> int:
+    return int.from_bytes(program.read_bytes()[24:28], "little") & ~1
+
+
+@each_gdb
+def test_what_the_board_does_not_hold_is_named(
+    gdb: Path, board: RunningBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = build_program("debuggee", "DATA_IN_RAM", script="debuggee-ram")
+    # The server's flash takes everything and keeps nothing.
+    monkeypatch.setattr(board.machine, "program_flash", lambda *_: None)
+    for terminal in sit_down(gdb, board, program, tmp_path / "state"):
+        shown = terminal.run("gdbflash load")
+        assert "The program is not what was loaded" in shown
+        assert "bytes differ from 0x08000000" in shown
+
+
+@each_gdb
+def test_only_what_was_compared_is_said_to_be(gdb: Path, board: RunningBoard, tmp_path: Path) -> None:
+    program = build_program("debuggee")
+    for terminal in sit_down(gdb, board, program, tmp_path / "state"):
+        shown = terminal.run("gdbflash load --verify none")
+        assert "1200 bytes written and not verified" in shown
+        assert f"all of what GDB has loaded of {program} compared." in shown
+        shown = terminal.run("gdbflash load")
+        assert "1200 bytes already there, 0 bytes written and verified" in shown
+        assert f"all of {program} compared." in shown
+        assert "Unrecognized arguments: --after. Usage: gdbflash load" in terminal.run("gdbflash load --after run")
+
+
+@each_gdb
+def test_ctrl_c_in_gdbs_own_load_says_what_is_done(
+    gdb: Path, board: RunningBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = rspsession.Session.answer
+    for terminal in sit_down(gdb, board, build_program("debuggee"), tmp_path / "state"):
+
+        def pressing(session: rspsession.Session, packet: bytes) -> bytes | None:
+            if packet.startswith(b"vFlashErase"):
+                terminal.press_ctrl_c()  # noqa: B023 - there is one
+                time.sleep(0.2)
+            return answer(session, packet)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rspsession.Session, "answer", pressing)
+            shown = terminal.run("gdbflash load")
+        assert "Interrupted while GDB's own load was under way or compared: load again." in shown
+        assert "What belongs into external memory is there." in shown
+        assert "Traceback" not in shown
+        assert "all of " in terminal.run("gdbflash load")
+
+
+# -- over OpenOCD -----------------------------------------------------------------------------------------------
+
+each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
+
+
+@contextmanager
+def sit_down_with_openocd(
+    gdb: Path, transport: str, board: RunningBoard, program: Path, state: Path
+) -> Iterator[Terminal]:
+    with (
+        StlinkServer(board.machine) as stlink,
+        running_openocd(stlink.port, transport) as openocd,
+        gdb_terminal(gdb, "-x", str(GDBINIT), str(program), state=state) as terminal,
+    ):
+        terminal.run(f"target extended-remote localhost:{openocd.gdb_port}")
+        terminal.run("monitor reset halt")
+        terminal.run("maintenance flush register-cache")
+        terminal.run(f"set gdbflash tcl {openocd.tcl_port}")
+        terminal.run(f"gdbflash loader {LOADER}")
+        yield terminal
+
+
+@each_gdb
+@each_transport
+@pytest.mark.parametrize("in_ram", [False, True], ids=["flash alone", "with RAM"])
+def test_openocd_loads_what_is_not_external(
+    gdb: Path, transport: str, in_ram: bool, board: RunningBoard, tmp_path: Path
+) -> None:
+    """Its flash algorithm runs in DTCM, where the program has data, and keeps nothing of what was there."""
+    program = build_program("debuggee", "DATA_IN_RAM", script="debuggee-ram") if in_ram else build_program("debuggee")
+    blocks = load_image(program).blocks
+    with sit_down_with_openocd(gdb, transport, board, program, tmp_path / "state") as terminal:
+        for again in (False, True):
+            shown = terminal.run("gdbflash load")
+            assert f"1200 bytes {'already there' if again else 'written and verified'}" in shown
+            assert f"Loaded {len(blocks[0].data)} bytes at 0x08000000 into internal flash." in shown
+            assert shown.count("into RAM.") == 2 * in_ram
+            assert f"all of {program} compared." in shown
+            assert terminal.value("$pc") == load_entry(program)
+        for block in blocks:
+            if block.address >= FLASH:
+                offset = block.address - FLASH
+                assert bytes(board.chip.memory[offset : offset + len(block.data)]) == bytes(block.data)
+            else:
+                assert board.machine.read_memory(block.address, len(block.data)) == bytes(block.data)
+        end = blocks[0].address + len(blocks[0].data)
+        assert set(board.machine.read_memory(end, 0x08020000 - end)) == {0xFF}
+        terminal.run("break good")
+        terminal.run("break bad")
+        assert "Breakpoint 1, good ()" in terminal.run("continue")
+
+
+@each_gdb
+@each_transport
+def test_openocds_refusal_is_told(gdb: Path, transport: str, board: RunningBoard, tmp_path: Path) -> None:
+    with sit_down_with_openocd(gdb, transport, board, build_program("debuggee"), tmp_path / "state") as terminal:
+        terminal.run("monitor flash protect 0 0 0 on")
+        shown = terminal.run("gdbflash load")
+        assert "GDB could not load the part of" in shown
+        assert "that goes into internal flash (Error erasing flash with vFlashErase packet)" in shown
+        terminal.run("monitor flash protect 0 0 0 off")
+        assert "compared." in terminal.run("gdbflash load")
+
+
+@each_gdb
+@each_transport
+def test_a_flag_that_the_program_left_does_not_matter(
+    gdb: Path, transport: str, board: RunningBoard, tmp_path: Path
+) -> None:
+    """A stray store into flash sets PGSERR, for which OpenOCD's erase fails once; the reset before Init clears it."""
+    with sit_down_with_openocd(gdb, transport, board, build_program("debuggee"), tmp_path / "state") as terminal:
+        board.machine.write_memory(0x08000000, bytes(4))
+        assert "compared." in terminal.run("gdbflash load")
+
+
+@each_gdb
+@each_transport
+def test_ctrl_c_in_gdbs_own_load_over_openocd_says_what_is_done(
+    gdb: Path, transport: str, board: RunningBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sit_down_with_openocd(gdb, transport, board, build_program("debuggee"), tmp_path / "state") as terminal:
+        erase = FlashInterface.overwrite
+
+        def pressing(interface: FlashInterface, offset: int, data: bytes) -> None:
+            terminal.press_ctrl_c()
+            time.sleep(0.2)
+            erase(interface, offset, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(FlashInterface, "overwrite", pressing)
+            shown = terminal.run("gdbflash load")
+        assert "Interrupted while GDB's own load was under way or compared: load again." in shown
+        assert "What belongs into external memory is there." in shown
+        assert "Traceback" not in shown
+        assert "all of " in terminal.run("gdbflash load")
