@@ -15,7 +15,6 @@ from gdbflash.board.machine import Machine
 from gdbflash.board.tempo import Tempo
 from gdbflash.cli.board import BoardOptions
 from gdbflash.cli.main import main
-from gdbflash.cli.main import main as cli
 from tests.support.nor_host import ManualClock, make
 
 
@@ -110,7 +109,7 @@ def test_the_board_command_hands_the_figures_on(monkeypatch: pytest.MonkeyPatch)
     def run_board(options: BoardOptions, _say: Callable[[str], None]) -> None:
         seen.append(options)
 
-    monkeypatch.setattr(cli, "run_board", run_board)
+    monkeypatch.setattr("gdbflash.cli.main.run_board", run_board)
     words = ["--link-kib-s", "500", "--link-latency-us", "200", "--data-sheet-times", "--time-scale", "10"]
     assert main(["board", "--port", "0", "--image", "chip.bin", *words]) == 0
     assert main(["board"]) == 0
