@@ -21,29 +21,25 @@ from gdbflash.cli.board import FAULTS, BoardOptions, run_board
 from gdbflash.cli.console import failure
 from gdbflash.cli.interruption import Interruption
 from gdbflash.cli.loader_report import show_findings, show_loader
-from gdbflash.cli.options import ADDRESS, NUMBER, Commands, Reach, Settings, global_options, reach_options
+from gdbflash.cli.options import Commands, Reach, Settings, command, global_options
 from gdbflash.cli.streams import Outlet, outlets
-from gdbflash.commands.words import load_images, loader_for, only, parse_number, place, whole_range
+from gdbflash.commands.requests import REQUESTS, Data
+from gdbflash.commands.table import command_named
 from gdbflash.errors import (
     ConnectionLost,
     GdbflashError,
     InputError,
     Interrupted,
-    JsonValue,
     OutputError,
     SetupError,
     TargetError,
 )
-from gdbflash.events import Event, Started, counted
+from gdbflash.events import Event, Started
 from gdbflash.loaders.stldr import ExternalLoader, describe, load_loader
-from gdbflash.options import After, Before, VerifyMode
-from gdbflash.plan.jobs import EraseMode, need, plan_chip_erase, plan_erase, plan_verify, plan_write
-from gdbflash.plan.summary import planned
+from gdbflash.options import After, Before
 
 if TYPE_CHECKING:
-    from gdbflash.flash.flasher import Flasher, Report
-
-Data = dict[str, JsonValue]
+    from gdbflash.flash.flasher import Flasher
 
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (InputError, 2),
@@ -95,12 +91,9 @@ def flashing(settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ..
         yield flasher
 
 
-@commands.command()
-@click.argument("loader", type=click.Path(path_type=Path))
-@global_options
-@click.pass_obj
+@command(commands, "info")
 def info(settings: Settings, loader: Path) -> None:
-    """Say what LOADER says of itself: storage, sectors, functions, segments, findings. Needs no target."""
+    """Show a loader."""
     found = load_loader(loader)
     if settings.as_json:
         settings.console.object(describe(found))
@@ -108,12 +101,9 @@ def info(settings: Settings, loader: Path) -> None:
     show_loader(settings.console, found)
 
 
-@commands.command()
-@click.argument("loader", type=click.Path(path_type=Path))
-@global_options
-@click.pass_obj
+@command(commands, "lint")
 def lint(settings: Settings, loader: Path) -> None:
-    """Say what the author or user of LOADER should know about it. Needs no target."""
+    """Show what stands out in a loader."""
     found = load_loader(loader)
     if settings.as_json:
         settings.console.object({"path": found.path, "findings": describe(found)["findings"]})
@@ -123,213 +113,28 @@ def lint(settings: Settings, loader: Path) -> None:
     settings.console.say(f"{found.path}: {count or 'no'} finding{'s' * (count != 1)}")
 
 
-@commands.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE[@ADDRESS]...")
-@click.option("--erase", type=click.Choice([each.value for each in EraseMode]), help="What to erase before.")
-@click.option(
-    "--verify",
-    type=click.Choice([each.value for each in VerifyMode]),
-    default=VerifyMode.DIGEST.value,
-    show_default=True,
-    help="How to compare afterwards.",
-)
-@click.option("--full", is_flag=True, help="Write also what is there already.")
-@click.option(
-    "--keep/--no-keep",
-    default=True,
-    help="Keep bytes of touched sectors outside the image (default); without, all may be erased where that is quicker.",
-)
-@click.option("--dry-run", is_flag=True, help="Show the plan and end.")
-@reach_options
-@global_options
-@click.pass_obj
-def write(
-    settings: Settings,
-    images: tuple[str, ...],
-    erase: str | None,
-    verify: str,
-    full: bool,
-    keep: bool,
-    dry_run: bool,
-    reach: Reach,
-) -> Data:
-    """Erase what is needed, program and verify. A bin needs @ADDRESS; hex, srec and elf bring theirs."""
-    loaders = reach.loaders()
-    jobs = plan_write(loaders, load_images(images).blocks, erase=EraseMode(erase) if erase else None, keep=keep)
-    if verify == VerifyMode.LOADER.value:
-        for job in jobs:
-            need(job.loader, "Verify")
-    settings.observe(planned(jobs))
-    if dry_run:
-        return {"dry_run": True}
-    with flashing(settings, reach, loaders) as flasher:
-        report = flasher.write(jobs, VerifyMode(verify), full=full)
-    settings.console.say(f"done: {report.in_words}, {counted(report.calls, 'call')}")
-    return _numbers(report)
+def _requesting(name: str) -> None:
+    """Add a command whose request `commands.requests` decides."""
+
+    @command(commands, name)
+    def carry_out(settings: Settings, reach: Reach, **said: Any) -> Data:
+        request = REQUESTS[name](reach.loaders(), **said)
+        if request.announced is not None:
+            settings.observe(request.announced)
+        if request.ends_here:
+            return {"dry_run": True}
+        outcome = request.carry_out(flashing(settings, reach, request.loaders))
+        settings.console.say(f"done: {outcome.said}" if not outcome.is_answer else outcome.said)
+        return outcome.data
 
 
-def _numbers(report: Report) -> Data:
-    return {
-        "bytes": report.bytes,
-        "bytes_skipped": report.bytes_skipped,
-        "calls": report.calls,
-        "sectors_erased": report.sectors_erased,
-        "verified": report.verified,
-    }
+for _name in REQUESTS:
+    _requesting(_name)
 
 
-@commands.command()
-@click.argument("address", type=ADDRESS)
-@click.argument("size")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .bin or .hex file.")
-@reach_options
-@global_options
-@click.pass_obj
-def read(settings: Settings, address: int, size: str, output: Path, reach: Reach) -> Data:
-    """Read SIZE bytes (or `all`) from ADDRESS on into a file, which appears whole or not at all."""
-    from gdbflash.images.output import OutputFile
-
-    loaders = reach.loaders()
-    loader, where = place(loaders, address, size)
-    with OutputFile(output, where.address) as file:
-        with flashing(settings, reach, loaders) as flasher:
-            report = flasher.read(loader, where, file.write)
-        file.commit()
-    settings.console.say(
-        f"done: {counted(report.bytes, 'byte')} from 0x{where.address:08X} in {output}, {counted(report.calls, 'call')}"
-    )
-    return {**_numbers(report), "file": str(output)}
-
-
-@commands.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE[@ADDRESS]...")
-@reach_options
-@global_options
-@click.pass_obj
-def verify(settings: Settings, images: tuple[str, ...], reach: Reach) -> Data:
-    """Compare the storage with images; exit code 1 names the first and last difference."""
-    loaders = reach.loaders()
-    jobs = plan_verify(loaders, load_images(images).blocks)
-    with flashing(settings, reach, loaders) as flasher:
-        report = flasher.verify(jobs)
-    settings.console.say(
-        f"done: {counted(report.bytes, 'byte')} compared, no difference, {counted(report.calls, 'call')}"
-    )
-    return _numbers(report)
-
-
-@commands.command()
-@click.argument("address", type=ADDRESS, required=False)
-@click.argument("size", type=NUMBER, required=False)
-@click.option("--chip", is_flag=True, help="Erase the whole storage by MassErase.")
-@reach_options
-@global_options
-@click.pass_obj
-def erase(settings: Settings, address: int | None, size: int | None, chip: bool, reach: Reach) -> Data:
-    """Erase whole sectors from ADDRESS on, or everything with --chip, and see that they are blank."""
-    loaders = reach.loaders()
-    if chip:
-        if address is not None:
-            raise InputError("--chip erases everything and takes no ADDRESS and SIZE.")
-        loader = only(loaders)
-        sectors = plan_chip_erase(loader)
-    else:
-        if address is None or size is None:
-            raise InputError("Say what to erase: ADDRESS SIZE, or --chip for everything.")
-        where = whole_range(address, size)
-        loader = loader_for(loaders, where)
-        sectors = plan_erase(loader, where)
-    with flashing(settings, reach, loaders) as flasher:
-        report = flasher.erase(loader, sectors, chip=chip)
-    settings.console.say(
-        f"done: {counted(report.sectors_erased, 'sector')} erased and blank, {counted(report.calls, 'call')}"
-    )
-    return _numbers(report)
-
-
-@commands.command("blank-check")
-@click.argument("address", type=ADDRESS, required=False)
-@click.argument("size", required=False)
-@reach_options
-@global_options
-@click.pass_obj
-def blank_check(settings: Settings, address: int | None, size: str | None, reach: Reach) -> Data:
-    """See whether a range, or the whole storage, is erased; exit code 1 names what is not."""
-    loaders = reach.loaders()
-    if address is None:
-        loader = only(loaders)
-        where = loader.storage.span
-    else:
-        loader, where = place(loaders, address, size or "all")
-    if loader.storage.is_ram:
-        raise InputError(f"{loader.storage.name} is RAM, which has no blank state.")
-    with flashing(settings, reach, loaders) as flasher:
-        report = flasher.blank_check(loader, where)
-    settings.console.say(f"done: {where} is blank, {counted(report.calls, 'call')}")
-    return _numbers(report)
-
-
-@commands.command()
-@click.argument("address", type=ADDRESS)
-@click.argument("size")
-@reach_options
-@global_options
-@click.pass_obj
-def checksum(settings: Settings, address: int, size: str, reach: Reach) -> Data:
-    """Compute CRC-32 (zlib's) and byte sum of a range."""
-    loaders = reach.loaders()
-    loader, where = place(loaders, address, size)
-    with flashing(settings, reach, loaders) as flasher:
-        sums = flasher.checksum(loader, where)
-        calls = flasher.calls
-    settings.console.say(f"{where}  CRC-32 0x{sums.crc32:08X}  byte sum 0x{sums.byte_sum:08X}")
-    return {"bytes": where.size, "crc32": sums.crc32, "byte_sum": sums.byte_sum, "calls": calls}
-
-
-@commands.command()
-@click.argument("function")
-@click.argument("arguments", nargs=-1, metavar="[ARG]...")
-@click.option("--init/--no-init", default=True, help="Call Init first (default), unless FUNCTION is Init.")
-@reach_options
-@global_options
-@click.pass_obj
-def call(settings: Settings, function: str, arguments: tuple[str, ...], init: bool, reach: Reach) -> Data:
-    """Call one loader function raw and print r0, r1, time and stack use. An ARG `buffer` is the RAM buffer."""
-    from gdbflash.onchip.loaded import raw_call
-
-    loaders = reach.loaders()
-    loader = only(loaders)
-    need(loader, function)
-    if len(arguments) > 4:
-        raise InputError("A call takes at most four arguments, r0 to r3.")
-    numbers = [None if each == "buffer" else parse_number(each) for each in arguments]
-    with flashing(settings, reach, loaders) as flasher:
-        buffer = flasher.open(loader).layout.buffer.address
-        values = tuple(buffer if each is None else each for each in numbers)
-        one = raw_call(loader, function, values)
-        returned, stack = flasher.call(loader, one, init=init and function not in ("Init", "DeInit"))
-    settings.console.say(
-        f"{one} returned r0 = 0x{returned.r0:08X} ({returned.r0}), r1 = 0x{returned.r1:08X} "
-        f"in {returned.seconds * 1000:.1f} ms; {stack} bytes of stack used so far"
-    )
-    return {
-        "r0": returned.r0,
-        "r1": returned.r1,
-        "call_seconds": round(returned.seconds, 6),
-        "stack_used": stack,
-        "calls": flasher.calls,
-    }
-
-
-@commands.command()
-@reach_options
-@global_options
-@click.pass_obj
+@command(commands, "doctor")
 def doctor(settings: Settings, reach: Reach) -> Data:
-    """Look at gdb, server, target, RAM and registers, and say how to get what is missing.
-
-    The core is halted to be looked at and goes on afterwards; --after and --before say otherwise.
-    """
+    """Show each check; raises SetupError naming those that failed."""
     from gdbflash.cli.doctor import Check, check_host, check_target, leave
     from gdbflash.mi.reach import reached
 
@@ -340,7 +145,7 @@ def doctor(settings: Settings, reach: Reach) -> Data:
         mark = {True: "ok", False: "MISSING", None: "-"}[check.ok]
         settings.console.say(f"{mark:8}{check.name}: {check.message}", style="red" if check.ok is False else "")
 
-    loaders = tuple(load_loader(path) for path in reach.loader_files)
+    loaders = tuple(load_loader(path) for path in reach.loader)
     for check in check_host(reach.gdb):
         show(check)
     try:
@@ -362,7 +167,7 @@ def doctor(settings: Settings, reach: Reach) -> Data:
     return {"checks": [{"name": each.name, "ok": each.ok, "message": each.message} for each in checks]}
 
 
-@commands.command(epilog=FAULTS)
+@commands.command(help=command_named("board").summary, epilog=FAULTS)
 @click.option("--port", type=click.IntRange(0, 65535), help="Port for GDB; 0 takes a free one.")
 @click.option("--stlink-port", type=click.IntRange(0, 65535), help="Also be an ST-LINK for OpenOCD on this port.")
 @click.option("--image", type=click.Path(dir_okay=False, path_type=Path), help="Keep the flash chip's content in FILE.")
@@ -375,15 +180,13 @@ def doctor(settings: Settings, reach: Reach) -> Data:
 @global_options
 @click.pass_obj
 def board(settings: Settings, /, **options: Any) -> None:
-    """Run a virtual STM32H750 with a W25Q128 for GDB, until it is interrupted."""
+    """Run a virtual board."""
     run_board(BoardOptions(**options), settings.console.plain)
 
 
-@commands.command()
-@global_options
-@click.pass_obj
+@command(commands, "gdbinit")
 def gdbinit(settings: Settings) -> None:
-    """Print the path to `source` inside GDB, alone on its line."""
+    """Print the path."""
     settings.console.plain(str(Path(__file__).parents[1] / "gdbinit.gdb"))
 
 

@@ -1,6 +1,6 @@
-"""The options that commands share, and the settings they fill.
+"""The rows of `commands.table` as click's commands, and the settings that options fill.
 
-What belongs here: parameter types, option groups, and what was said with them. What commands do is in `main`.
+What belongs here: how words, config files and global options become values. What commands do is in `main`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import rich_click as click
 
 from gdbflash import __version__
 from gdbflash.cli.console import Console
-from gdbflash.commands.words import parse_address, parse_factor, parse_number, parse_range
+from gdbflash.commands.requests import loaders_named, run_options
+from gdbflash.commands.table import COMMANDS, Argument, Files, FrontEnd, Kind, Option, command_named, option_named
+from gdbflash.commands.words import parse_port
 from gdbflash.errors import GdbflashError, InputError
 from gdbflash.events import Detailed, Event, Noted
-from gdbflash.loaders.stldr import ExternalLoader, load_loader
-from gdbflash.options import After, Before, CallOptions, RunOptions
-from gdbflash.plan.jobs import check_apart
+from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.options import RunOptions
 from gdbflash.ranges import Range
-from gdbflash.servers.profiles import SERVERS
 
 if TYPE_CHECKING:
     from gdbflash.runlog import RunLog
@@ -45,12 +45,6 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]
             return self._parse(value)
         except InputError as error:
             return self.fail(error.message, param, ctx)
-
-
-NUMBER = Parsed("number", parse_number)
-ADDRESS = Parsed("address", parse_address)
-FACTOR = Parsed("factor", parse_factor)
-RANGE = Parsed("start:size", parse_range)
 
 
 @dataclass
@@ -105,9 +99,13 @@ class LoggedCommand(click.RichCommand):
 
 
 class Commands(click.RichGroup):
-    """The commands together."""
+    """The commands together, in the order of the table."""
 
     command_class = LoggedCommand
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name the commands."""
+        return [each.name for each in COMMANDS if each.is_in(FrontEnd.COMMAND_LINE)]
 
 
 def _note(name: str, value_of: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -173,7 +171,7 @@ class Reach:
     tcl: int | None
     launch: str | None
     gdb: str | None
-    loader_files: tuple[Path, ...]
+    loader: tuple[Path, ...]
     ram: Range | None
     before: str | None
     after: str | None
@@ -182,67 +180,87 @@ class Reach:
     ignore_init_result: bool
 
     def loaders(self) -> tuple[ExternalLoader, ...]:
-        """Read the loader files; raises InputError when none was named or two are for one memory, LoaderFileError."""
-        if not self.loader_files:
+        """Read the loader files; raises InputError when none was named, PlanError, LoaderFileError."""
+        if not self.loader:
             raise InputError("No loader was given. Name the .stldr of your board's memory with -l FILE.")
-        loaders = tuple(load_loader(path) for path in self.loader_files)
-        check_apart(loaders)
-        return loaders
+        return loaders_named(self.loader)
 
     def run_options(self, loaders: tuple[ExternalLoader, ...]) -> RunOptions:
-        """Fill in the defaults that depend on one another and on the kind of storage."""
-        after = After(self.after or ("halt" if any(each.storage.is_ram for each in loaders) else "reset"))
-        before = Before(self.before or ("none" if after is After.RESTORE else "reset"))
-        calls = CallOptions(self.ram, self.irq, self.ignore_init_result, self.timeout_scale)
-        return RunOptions(before, after, calls)
+        """Fill in what was left open."""
+        return run_options(loaders, vars(self))
 
 
-_REACH_OPTIONS = (
-    click.option("--server", type=click.Choice(SERVERS), default="auto", show_default=True, help="The GDB server."),
-    click.option("--connect", metavar="HOST:PORT", help="Where it listens, or a serial device."),
-    click.option("--tcl", type=click.IntRange(1, 65535), metavar="PORT", help="OpenOCD's Tcl port."),
-    click.option("--launch", metavar="ARGS", help="Start the server with these arguments and stop it afterwards."),
-    click.option("--gdb", metavar="PATH", help="The gdb to use."),
-    click.option(
-        "-l",
-        "--loader",
-        "loader_files",
-        type=click.Path(path_type=Path),
-        multiple=True,
-        metavar="FILE",
-        help="A .stldr; repeat it, one per memory.",
-    ),
-    click.option("--ram", type=RANGE, metavar="START:SIZE", help="RAM to use, where the device is not known."),
-    click.option("--before", type=click.Choice([each.value for each in Before]), help="How the target is taken."),
-    click.option("--after", type=click.Choice([each.value for each in After]), help="How the target is left."),
-    click.option(
-        "--timeout-scale",
-        type=FACTOR,
-        default="1",
-        metavar="X",
-        help="Multiply every time-out.",
-    ),
-    click.option("--irq/--no-irq", default=False, help="Let the loader take interrupts."),
-    click.option(
-        "--ignore-init-result/--no-ignore-init-result", default=False, help="Go on although Init did not return 1."
-    ),
-)
+Carried = Callable[..., Any]
 
 
-def reach_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that reach a target; the command gets them as `reach`."""
+def command(group: click.Group, name: str) -> Callable[[Carried], click.Command]:
+    """Add a command as `commands.table` describes it; its function gets Settings and what was said, by name.
 
+    That of a command that reaches a target gets a Reach too, as `reach`.
+    """
+    row = command_named(name)
+
+    def made(function: Carried) -> click.Command:
+        wrapped: Carried = click.pass_obj(_with_reach(function) if row.reaches else function)
+        for option in reversed(row.all_options(FrontEnd.COMMAND_LINE)):
+            wrapped = click.option(*_flags(option), **_settings(option))(wrapped)
+        for argument in reversed(row.arguments):
+            wrapped = click.argument(
+                argument.name,
+                metavar=f"[{argument.metavar}]..."
+                if argument.optional and argument.many
+                else f"{argument.metavar}{'...' * argument.many}",
+                type=_type(argument),
+                nargs=-1 if argument.many else 1,
+                required=not argument.may_be_missing(FrontEnd.COMMAND_LINE),
+            )(wrapped)
+        return group.command(name, help=f"{row.summary} {row.more}".strip())(global_options(wrapped))
+
+    return made
+
+
+def _flags(option: Option) -> tuple[str, ...]:
+    if option.kind is Kind.SWITCH:
+        return (f"--{option.name}/--no-{option.name}", option.field)
+    return (*option.flags, option.field)
+
+
+def _type(of: Option | Argument) -> click.ParamType | None:  # type: ignore[type-arg]
+    if isinstance(of, Option) and of.choices:
+        return click.Choice(list(of.choices))
+    if of.names is Files.FILE and not (isinstance(of, Argument) and of.many):
+        return click.Path(path_type=Path)
+    return None if of.parse is str else Parsed(of.metavar.lower(), of.parse)
+
+
+def _settings(option: Option) -> dict[str, Any]:
+    """Say an option in click's words."""
+    said: dict[str, Any] = {"help": f"{option.help}."}
+    if option.kind is Kind.FLAG:
+        return {**said, "is_flag": True}
+    if option.kind is Kind.SWITCH:
+        return {**said, "default": option.default, "show_default": True}
+    said |= {"type": _type(option), "metavar": option.metavar or None, "required": option.required}
+    if option.kind is Kind.VALUES:
+        said["multiple"] = True
+    if option.default is not None:
+        said |= {"default": option.default, "show_default": True}
+    elif option.otherwise:
+        said["show_default"] = option.otherwise_in(FrontEnd.COMMAND_LINE)
+    return said
+
+
+def _with_reach(function: Carried) -> Carried:
+    """Gather what reaches a target into one value, with what a config file says of it."""
+
+    @functools.wraps(function)
     @click.pass_context
-    @functools.wraps(command)
-    def gathered(ctx: click.Context, *args: Any, **kwargs: Any) -> Any:
-        fields = {name: kwargs.pop(name) for name in Reach.__dataclass_fields__}
+    def gathered(ctx: click.Context, /, settings: Settings, **said: Any) -> Any:
+        fields = {name: said.pop(name, None) for name in Reach.__dataclass_fields__}
         _configure(ctx, fields)
-        return command(*args, reach=Reach(**fields), **kwargs)
+        return function(settings, reach=Reach(**fields), **said)
 
-    wrapped: Callable[..., Any] = gathered
-    for option in reversed(_REACH_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped
+    return gathered
 
 
 def _configure(ctx: click.Context, fields: dict[str, Any]) -> None:
@@ -262,7 +280,7 @@ def _configure(ctx: click.Context, fields: dict[str, Any]) -> None:
                 key=key,
             )
         try:
-            checked = _value(known[key], value, config.path.parent, ctx)
+            checked = _value(key, known[key], value, config.path.parent, ctx)
         except (click.BadParameter, InputError) as error:
             raise InputError(
                 f"{config.path}: {key}: {error.message.rstrip('.')}.", path=str(config.path), key=key
@@ -277,27 +295,29 @@ def _configure(ctx: click.Context, fields: dict[str, Any]) -> None:
     settings.observe(Detailed("config", f"Options come from {config.path}: {', '.join(config.values)}"))
 
 
-def _value(parameter: click.Parameter, value: Any, folder: Path, ctx: click.Context) -> Any:
+def _wanted(option: Option) -> tuple[str, tuple[type, ...]]:
+    """Say of which kind a value has to be, in words and as types of TOML."""
+    if option.kind is Kind.SWITCH:
+        return "true or false", (bool,)
+    if isinstance(option.default, float):
+        return "a number", (int, float)
+    if option.parse is parse_port:
+        return "a whole number", (int,)
+    return "a text in quotes", (str,)
+
+
+def _value(key: str, parameter: click.Parameter, value: Any, folder: Path, ctx: click.Context) -> Any:
     """Check a value of a config file by its option; raises InputError, BadParameter."""
     try:
         shown = repr(value)
     except ValueError as error:  # a file may write it in hex, but Python not in decimal
         raise InputError("a number in it has too many digits") from error
-    if parameter.name == "loader_files":
+    if parameter.name == "loader":
         files = [value] if isinstance(value, str) else value
         if not isinstance(files, list) or not all(isinstance(each, str) for each in files):
             raise InputError(f"{shown} is no file name and no list of them")
         return tuple(folder / each for each in files)
-    wanted: str
-    kinds: tuple[type, ...]
-    if isinstance(parameter, click.Option) and parameter.is_flag:
-        wanted, kinds = "true or false", (bool,)
-    elif parameter.type is FACTOR:
-        wanted, kinds = "a number", (int, float)
-    elif isinstance(parameter.type, click.IntRange):
-        wanted, kinds = "a whole number", (int,)
-    else:
-        wanted, kinds = "a text in quotes", (str,)
+    wanted, kinds = _wanted(option_named(key))
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise InputError(f"{shown} is not {wanted}")
     return value if isinstance(value, bool) else parameter.type.convert(str(value), parameter, ctx)

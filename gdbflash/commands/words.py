@@ -10,10 +10,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from gdbflash.errors import InputError, PlanError
+from gdbflash.errors import InputError
 from gdbflash.images.formats import Image, load_image, merge_images
-from gdbflash.loaders.stldr import ExternalLoader
-from gdbflash.plan.jobs import check_inside
 from gdbflash.ranges import Range
 
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F_]{1,99}|[0-9][0-9_]{0,99})([kKmM]?)\Z")
@@ -22,6 +20,8 @@ _FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20}
 _SPACE = 1 << 32
 _LARGEST_FACTOR = 1000
 """Of time-outs; the longest of them, for a whole chip, then lasts days. Systems cannot wait for much longer."""
+_LARGEST_PORT = 65535
+_PORT_DIGITS = 5
 _SHOWN = 60
 """Characters of what somebody typed that a message repeats."""
 
@@ -67,6 +67,18 @@ def parse_factor(text: str) -> float:
     return value
 
 
+def parse_port(text: str) -> int:
+    """Read the number of a TCP port; raises InputError."""
+    if not text.isascii() or not text.isdigit() or len(text) > _PORT_DIGITS or not 0 < int(text) <= _LARGEST_PORT:
+        raise InputError(f"{_short(text)!r} is not a port: give a number from 1 to {_LARGEST_PORT}.")
+    return int(text)
+
+
+def parse_call_argument(text: str) -> int | None:
+    """Read an argument of a raw call; None for `buffer`. Raises InputError."""
+    return None if text == "buffer" else parse_number(text)
+
+
 def parse_range(text: str) -> Range:
     """Read START:SIZE; raises InputError."""
     start, colon, size = text.partition(":")
@@ -98,33 +110,3 @@ def parse_image(text: str) -> tuple[Path, int | None]:
 def load_images(specifications: Sequence[str]) -> Image:
     """Read and merge the images named; raises InputError and ImageFileError."""
     return merge_images([load_image(path, address) for path, address in map(parse_image, specifications)])
-
-
-def loader_for(loaders: Sequence[ExternalLoader], where: Range) -> ExternalLoader:
-    """Find the loader whose storage holds a range; raises PlanError."""
-    for loader in loaders:
-        if where.address in loader.storage.span:
-            check_inside(loader, where)
-            return loader
-    for loader in loaders:
-        check_inside(loader, where)
-    raise PlanError("No loader was given. Name one with -l FILE.")
-
-
-def place(loaders: Sequence[ExternalLoader], address: int, size: str) -> tuple[ExternalLoader, Range]:
-    """Find the loader and range meant by ADDRESS SIZE, where SIZE may be `all`: up to the end of the storage.
-
-    Raises InputError, PlanError.
-    """
-    if size == "all":
-        loader = loader_for(loaders, Range(address, 1))
-        return loader, Range(address, loader.storage.end - address)
-    where = whole_range(address, parse_number(size))
-    return loader_for(loaders, where), where
-
-
-def only(loaders: Sequence[ExternalLoader]) -> ExternalLoader:
-    """Give the one loader there is; raises InputError when there are more."""
-    if len(loaders) != 1:
-        raise InputError("Several loaders were given: name one with -l, or an ADDRESS and SIZE.")
-    return loaders[0]

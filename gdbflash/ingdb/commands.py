@@ -1,40 +1,40 @@
 """What the `gdbflash` commands of an open GDB session do.
 
-What belongs here: from words that are read (`parameters`) to what is said at the end. How GDB comes to know the
-commands is in `register`.
+What belongs here: from what was said (`words`, `parameters`) to what is told at the end. What a command decides is in
+`commands.requests`, how GDB comes to know the commands in `register`.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import gdb
 
 from gdbflash import __version__
-from gdbflash.commands.words import load_images, only, place
+from gdbflash.commands.requests import REQUESTS, file_named, loaders_named, run_options
+from gdbflash.commands.table import REACH, Command
 from gdbflash.errors import GdbflashError, InputError, Interrupted
 from gdbflash.events import Event, Started, bytes_in_words, counted
 from gdbflash.flash.flasher import Flasher
-from gdbflash.images.output import OutputFile
 from gdbflash.ingdb import load as gdbload
 from gdbflash.ingdb.connect import connect
-from gdbflash.ingdb.parameters import Parameters, named
+from gdbflash.ingdb.parameters import Parameters
 from gdbflash.ingdb.progress import Progress
 from gdbflash.ingdb.session import shown, trace_commands
 from gdbflash.ingdb.target import GdbTarget
-from gdbflash.loaders.stldr import load_loader
 from gdbflash.onchip.faults import exception_name
-from gdbflash.onchip.loaded import raw_call
 from gdbflash.options import After, Before, RunOptions, VerifyMode
-from gdbflash.plan.jobs import EraseMode, check_apart, need, plan_chip_erase, plan_erase, plan_verify, plan_write
-from gdbflash.plan.summary import planned
+from gdbflash.plan.jobs import plan_write
 from gdbflash.runlog import RunLog
 from gdbflash.servers.profiles import PROFILES
 
+Said = Mapping[str, Any]
+"""What was said, by the names of `commands.table`, and what follows where nothing was."""
+_REACH = frozenset(each.field for each in REACH)
 _AFTERWARDS = {
     After.RESTORE: "The session is as it was; what Init did to clocks, pins and the flash controller stays.",
     After.RESET: "The core is halted at its first instruction; continue starts it.",
@@ -62,7 +62,7 @@ class Commands:
         if not self.parameters.log.value:
             yield
             return
-        log = RunLog(named(self.parameters.log.value), __version__, words, append=True)
+        log = RunLog(file_named(self.parameters.log.value), __version__, words, append=True)
         log("gdb", f"GDB {gdb.VERSION}")
         self._log = log
         trace_commands(log.of("gdb"))
@@ -114,28 +114,37 @@ class Commands:
             say(f"{said}\n")
 
     def _connect(self) -> GdbTarget:
-        return connect(self.parameters.server.value, self.parameters.tcl.value)
+        return connect(self.parameters["server"].value, self.parameters["tcl"].value)
 
     def _close(self, target: GdbTarget) -> None:
         target.close()
         for remark in target.remarks:
             say(f"warning: {remark}\n")
 
-    def loader(self, words: argparse.Namespace) -> None:
-        """Name the loaders that the other commands use."""
-        if words.files:
-            loaders = [load_loader(named(path)) for path in words.files]
-            check_apart(loaders)
-            for found in loaders:
-                say(f"{found.storage.name}: {found.storage.span}, {bytes_in_words(found.storage.extent)}\n")
-            self.parameters.loader.value = " ".join(_quoted(str(named(each).resolve())) for each in words.files)
-        else:
-            gdb.execute("show gdbflash loader")
+    def requested(self, row: Command, said: Said) -> None:
+        """Carry out a command whose request `commands.requests` decides."""
+        loaders = self.parameters.loaders(said["loader"])
+        own = {name: value for name, value in said.items() if name not in _REACH}
+        request = REQUESTS[row.name](loaders, **own)
+        if request.ends_here and request.announced is not None:
+            say(f"{request.announced.summary}\n")
+            return
+        outcome = request.carry_out(self.flashing(run_options(request.loaders, said, in_session=True)))
+        say(f"{outcome.said}{'' if outcome.is_answer else '.'}\n")
 
-    def info(self, words: argparse.Namespace) -> None:
+    def loader(self, _row: Command, said: Said) -> None:
+        """Name the loaders that the other commands use."""
+        files = [file_named(each) for each in said["files"]]
+        if not files:
+            gdb.execute("show gdbflash loader")
+            return
+        for found in loaders_named(files):
+            say(f"{found.storage.name}: {found.storage.span}, {bytes_in_words(found.storage.extent)}\n")
+        self.parameters["loader"].value = " ".join(_quoted(str(each.resolve())) for each in files)
+
+    def info(self, _row: Command, said: Said) -> None:
         """Say what a loader says of itself."""
-        paths = [words.file] if words.file else None
-        for found in self.parameters.loaders(argparse.Namespace(loader=paths)):
+        for found in self.parameters.loaders([said["loader"]] if said["loader"] else None):
             storage = found.storage
             groups = ", ".join(f"{each.count} x {bytes_in_words(each.size)}" for each in storage.sectors)
             functions = ", ".join(f"{name} 0x{address:08X}" for name, address in sorted(found.functions.items()))
@@ -150,112 +159,17 @@ class Commands:
             for finding in found.findings:
                 say(f"  {finding.severity}: {finding.message}\n")
 
-    def write(self, words: argparse.Namespace) -> None:
-        """Erase what is needed, program and verify."""
-        loaders = self.parameters.loaders(words)
-        mode = self.parameters.verify_mode(words.verify)
-        erase = EraseMode(words.erase) if words.erase else None
-        jobs = plan_write(
-            loaders, load_images(words.images).blocks, erase=erase, keep=self.parameters.keeps(words.keep)
-        )
-        if mode is VerifyMode.LOADER:
-            for job in jobs:
-                need(job.loader, "Verify")
-        if words.dry_run:
-            say(f"{planned(jobs).summary}\n")
-            return
-        with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
-            report = flasher.write(jobs, mode, full=words.full)
-        say(f"{report.in_words}, {counted(report.calls, 'call')}.\n")
-
-    def read(self, words: argparse.Namespace) -> None:
-        """Read storage into a file, which appears whole or not at all."""
-        loaders = self.parameters.loaders(words)
-        loader, where = place(loaders, words.address, words.size)
-        with OutputFile(named(words.output), where.address) as file:
-            with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
-                report = flasher.read(loader, where, file.write)
-            file.commit()
-        say(
-            f"{counted(report.bytes, 'byte')} from 0x{where.address:08X} in {words.output}, "
-            f"{counted(report.calls, 'call')}.\n"
-        )
-
-    def verify(self, words: argparse.Namespace) -> None:
-        """Compare storage with images."""
-        loaders = self.parameters.loaders(words)
-        jobs = plan_verify(loaders, load_images(words.images).blocks)
-        with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
-            report = flasher.verify(jobs)
-        say(f"{counted(report.bytes, 'byte')} compared, no difference, {counted(report.calls, 'call')}.\n")
-
-    def erase(self, words: argparse.Namespace) -> None:
-        """Erase whole sectors and see that they are blank."""
-        loaders = self.parameters.loaders(words)
-        if words.chip:
-            if words.address is not None:
-                raise InputError("--chip erases everything and takes no ADDRESS and SIZE.")
-            loader = only(loaders)
-            sectors = plan_chip_erase(loader)
-        else:
-            if words.size is None:
-                raise InputError("Say what to erase: ADDRESS SIZE, or --chip for everything.")
-            loader, where = place(loaders, words.address, words.size)
-            sectors = plan_erase(loader, where)
-        with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
-            report = flasher.erase(loader, sectors, chip=words.chip)
-        say(f"{counted(report.sectors_erased, 'sector')} erased and blank, {counted(report.calls, 'call')}.\n")
-
-    def blank_check(self, words: argparse.Namespace) -> None:
-        """See whether a range, or the whole storage, is erased."""
-        loaders = self.parameters.loaders(words)
-        if words.address is None:
-            loader = only(loaders)
-            where = loader.storage.span
-        else:
-            loader, where = place(loaders, words.address, words.size or "all")
-        if loader.storage.is_ram:
-            raise InputError(f"{loader.storage.name} is RAM, which has no blank state.")
-        with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
-            report = flasher.blank_check(loader, where)
-        say(f"{where} is blank, {counted(report.calls, 'call')}.\n")
-
-    def checksum(self, words: argparse.Namespace) -> None:
-        """Compute CRC-32 (zlib's) and byte sum of a range."""
-        loaders = self.parameters.loaders(words)
-        loader, where = place(loaders, words.address, words.size)
-        with self.flashing(self.parameters.run_options(words, loaders)) as flasher:
-            sums = flasher.checksum(loader, where)
-        say(f"{where}  CRC-32 0x{sums.crc32:08X}  byte sum 0x{sums.byte_sum:08X}\n")
-
-    def call(self, words: argparse.Namespace) -> None:
-        """Call one loader function raw."""
-        loader = only(self.parameters.loaders(words))
-        need(loader, words.function)
-        if len(words.arguments) > 4:
-            raise InputError("A call takes at most four arguments, r0 to r3.")
-        with self.flashing(self.parameters.run_options(words, (loader,))) as flasher:
-            buffer = flasher.open(loader).layout.buffer.address
-            values = tuple(buffer if each is None else each for each in words.arguments)
-            one = raw_call(loader, words.function, values)
-            init = words.init and words.function not in ("Init", "DeInit")
-            returned, stack = flasher.call(loader, one, init=init)
-        say(
-            f"{one} returned r0 = 0x{returned.r0:08X} ({returned.r0}), r1 = 0x{returned.r1:08X} "
-            f"in {returned.seconds * 1000:.1f} ms; {stack} bytes of stack used so far.\n"
-        )
-
-    def load(self, words: argparse.Namespace) -> None:
+    def load(self, _row: Command, said: Said) -> None:
         """Load a program wherever its parts belong: external memory through the loaders, the rest by GDB's `load`."""
-        path = words.file or gdb.current_progspace().filename
+        path = said["file"] or gdb.current_progspace().filename
         if path is None:
             raise InputError("Say which program: gdbflash load ELF, or give GDB one with the file command.")
-        loaders = self.parameters.loaders(words)
-        program = gdbload.split_program(named(path), loaders, gdbload.flash_regions())
-        mode = self.parameters.verify_mode(words.verify)
-        jobs = plan_write(loaders, program.external, keep=self.parameters.keeps(words.keep)) if program.external else ()
+        loaders = self.parameters.loaders(said["loader"])
+        program = gdbload.split_program(file_named(path), loaders, gdbload.flash_regions())
+        mode = VerifyMode(said["verify"])
+        jobs = plan_write(loaders, program.external, keep=said["keep"]) if program.external else ()
         if jobs:
-            options = self.parameters.run_options(words, loaders)
+            options = run_options(loaders, said, in_session=True)
             after = After.RESTORE if options.before is Before.NONE else After.RESET
             with self.flashing(replace(options, after=after), program=False) as flasher:
                 report = flasher.write(jobs, mode)
@@ -275,7 +189,7 @@ class Commands:
         if jobs:
             say("What Init did to clocks, pins and the flash controller stays until a reset.\n")
 
-    def status(self, _words: argparse.Namespace) -> None:
+    def status(self, _row: Command, _said: Said) -> None:
         """Say what GDB is connected to, where the core stands, and which loaders there are."""
         try:
             with contextlib.closing(self._connect()) as target:
@@ -287,7 +201,7 @@ class Commands:
         except GdbflashError as error:
             say(f"target   {error.message}\n")
         try:
-            for found in self.parameters.loaders(argparse.Namespace(loader=None)):
+            for found in self.parameters.loaders():
                 say(f"loader   {found.path}: {found.storage.name} {found.storage.span}\n")
         except GdbflashError as error:
             say(f"loader   {error.message}\n")

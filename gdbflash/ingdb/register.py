@@ -1,48 +1,45 @@
 """Make GDB know the `gdbflash` commands.
 
-What belongs here: their words, completion, help, and how each ends at GDB's prompt: errors are gdb.GdbError in the
+What belongs here: completion, help, and how each command ends at GDB's prompt: errors are gdb.GdbError in the
 words of the command line. What they do is in `commands`.
 """
 
 from __future__ import annotations
 
-import argparse
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gdb
 
+from gdbflash.commands.table import COMMANDS, Command, Files, FrontEnd
 from gdbflash.errors import GdbflashError
-from gdbflash.ingdb.commands import Commands
-from gdbflash.ingdb.parameters import Shown, Words, call_argument, help_or_refuse
+from gdbflash.ingdb.commands import Commands, Said
+from gdbflash.ingdb.parameters import help_or_refuse
 from gdbflash.ingdb.session import shown
-from gdbflash.options import VerifyMode
-from gdbflash.plan.jobs import EraseMode
+from gdbflash.ingdb.words import Shown, Words
 
-Action = Callable[[argparse.Namespace], None]
+Action = Callable[[Command, Said], None]
 
 
-class Command(gdb.Command):  # type: ignore[misc]
+class RegisteredCommand(gdb.Command):  # type: ignore[misc]
     """One word behind `gdbflash`."""
 
-    def __init__(
-        self, commands: Commands, words: Words, action: Callable[[argparse.Namespace], None], kind: str
-    ) -> None:
-        self.__doc__ = f"{words.summary}\n\n{words.format_help()}"
+    def __init__(self, commands: Commands, row: Command, action: Action) -> None:
         self._commands = commands
-        self._words = words
+        self._words = Words(row)
+        self.__doc__ = f"{row.summary}\n\n{self._words.format_help()}"
         self._action = action
-        self._kind = kind
-        super().__init__(words.prog, gdb.COMMAND_DATA)
+        super().__init__(self._words.prog, gdb.COMMAND_DATA)
 
     def invoke(self, argument: str, _from_tty: bool) -> None:
         """Run the command; raises gdb.GdbError for whatever goes wrong."""
         self.dont_repeat()
         words = gdb.string_to_argv(argument)
+        row = self._words.row
         try:
-            with self._commands.logged([self._words.prog.removeprefix("gdbflash "), *words]):
-                self._action(self._words.parse_args(words))
+            with self._commands.logged([row.name, *words]):
+                self._action(row, self._commands.parameters.settled(row, self._words.said(words)))
         except Shown:
             return
         except GdbflashError as error:
@@ -60,13 +57,16 @@ class Command(gdb.Command):  # type: ignore[misc]
         """Complete options, their values, functions and files."""
         before, _, token = text.rpartition(" ")
         previous = before.rpartition(" ")[2]
-        if self._words.choices.get(previous):
-            found: tuple[str, ...] | list[str] = self._words.choices[previous]
+        option = next((each for each in self._words.options if previous in each.flags), None)
+        names = {each.names for each in self._words.row.arguments}
+        found: Sequence[str]
+        if option is not None and option.choices:
+            found = tuple(option.choices)
         elif token.startswith("-"):
-            found = self._words.options
-        elif previous in ("-l", "--loader", "-o", "--output") or self._kind == "file":
+            found = [flag for each in self._words.options for flag in each.flags]
+        elif (option is not None and option.names is Files.FILE) or Files.FILE in names:
             return gdb.COMPLETE_FILENAME
-        elif self._kind == "function" and not before.strip():
+        elif Files.FUNCTION in names and not before.strip():
             found = self._functions()
         else:
             return gdb.COMPLETE_NONE
@@ -76,7 +76,7 @@ class Command(gdb.Command):  # type: ignore[misc]
 
     def _functions(self) -> list[str]:
         try:
-            loaders = self._commands.parameters.loaders(argparse.Namespace(loader=None))
+            loaders = self._commands.parameters.loaders()
         except GdbflashError:
             return []
         return sorted({name for loader in loaders for name in loader.functions})
@@ -115,74 +115,13 @@ def register() -> None:
     _Prefix()
     helps = _Help()
     commands = Commands()
-    for words, action, kind in _described(commands):
-        Command(commands, words, action, kind)
-        helps.commands.append(words.name)
-
-
-def _described(commands: Commands) -> Iterator[tuple[Words, Action, str]]:
-    def words(name: str, summary: str, *, reach: bool = True, leaves: bool = True) -> Words:
-        made = Words(name, summary)
-        if reach:
-            made.reach_options(leaves=leaves)
-        return made
-
-    loader = words("loader", "Name the .stldr files that the other commands use, one per memory.", reach=False)
-    loader.add_argument("files", nargs="*", metavar="FILE")
-    yield loader, commands.loader, "file"
-
-    info = words("info", "Say what a loader says of itself. Needs no target.", reach=False)
-    info.add_argument("file", nargs="?", metavar="LOADER")
-    yield info, commands.info, "file"
-
-    write = words("write", "Erase what is needed, program and verify.")
-    write.image_arguments()
-    write.option("--erase", choices=[each.value for each in EraseMode], help="what to erase before")
-    write.option("--verify", choices=[each.value for each in VerifyMode], help="how to compare afterwards")
-    write.option("--full", action="store_true", help="write also what is there already")
-    _keep_options(write)
-    write.option("--dry-run", action="store_true", help="show the plan and end")
-    yield write, commands.write, "file"
-
-    read = words("read", "Read storage into a file, which appears whole or not at all.")
-    read.place_arguments()
-    read.option("-o", "--output", required=True, metavar="FILE", help="a .bin or .hex file")
-    yield read, commands.read, "none"
-
-    verify = words("verify", "Compare storage with images.")
-    verify.image_arguments()
-    yield verify, commands.verify, "file"
-
-    erase = words("erase", "Erase whole sectors, and see that they are blank.")
-    erase.place_arguments(optional=True)
-    erase.option("--chip", action="store_true", help="erase the whole storage by MassErase")
-    yield erase, commands.erase, "none"
-
-    blank_check = words("blank-check", "See whether a range, or the whole storage, is erased.")
-    blank_check.place_arguments(optional=True)
-    yield blank_check, commands.blank_check, "none"
-
-    checksum = words("checksum", "Compute CRC-32 (zlib's) and byte sum of a range.")
-    checksum.place_arguments()
-    yield checksum, commands.checksum, "none"
-
-    call = words("call", "Call one loader function raw; an ARG `buffer` is the RAM buffer.")
-    call.add_argument("function", metavar="FUNCTION")
-    call.add_argument("arguments", nargs="*", type=call_argument, metavar="ARG")
-    call.option("--no-init", dest="init", action="store_false", help="do not call Init before")
-    yield call, commands.call, "function"
-
-    load = words(
-        "load", "Load a program: its external parts through the loaders, the rest by GDB's load.", leaves=False
-    )
-    load.add_argument("file", nargs="?", metavar="ELF", help="default: the program being debugged")
-    load.option("--verify", choices=[each.value for each in VerifyMode], help="how to compare what is external")
-    _keep_options(load)
-    yield load, commands.load, "file"
-
-    yield words("status", "Say what gdbflash works with.", reach=False), commands.status, "none"
-
-
-def _keep_options(words: Words) -> None:
-    words.option("--keep", dest="keep", action="store_true", default=None, help="keep bytes beside the image")
-    words.option("--no-keep", dest="keep", action="store_false", default=None, help="give bytes beside the image up")
+    own: dict[str, Action] = {
+        "info": commands.info,
+        "load": commands.load,
+        "loader": commands.loader,
+        "status": commands.status,
+    }
+    for row in COMMANDS:
+        if row.is_in(FrontEnd.GDB):
+            RegisteredCommand(commands, row, own.get(row.name, commands.requested))
+            helps.commands.append(row.name)

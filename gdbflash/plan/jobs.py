@@ -161,21 +161,22 @@ def _shared_out(
     if not blocks:
         raise PlanError(f"There is nothing to {what_for}: the image is empty.")
     check_apart(loaders)
-    ordered = sorted(loaders, key=lambda loader: loader.storage.address)
     mine: dict[int, list[Block]] = {}
     for block in blocks:
-        mine.setdefault(_holder(ordered, Range(block.address, len(block.data))), []).append(block)
-    for index, found in sorted(mine.items()):
-        yield ordered[index], Content.of(found)
+        loader = holder(loaders, Range(block.address, len(block.data)))
+        mine.setdefault(loader.storage.address, []).append(block)
+    for loader in sorted(loaders, key=lambda each: each.storage.address):
+        if loader.storage.address in mine:
+            yield loader, Content.of(mine[loader.storage.address])
 
 
-def _holder(loaders: Sequence[ExternalLoader], where: Range) -> int:
-    """Find the index of the loader whose storage holds a whole range."""
-    for index, loader in enumerate(loaders):
+def holder(loaders: Sequence[ExternalLoader], where: Range) -> ExternalLoader:
+    """Find the loader whose storage holds a whole range; raises PlanError."""
+    for loader in loaders:
         if where.address in loader.storage.span:
             check_inside(loader, where)
-            return index
-    raise _outside(loaders, where)
+            return loader
+    raise _outside(sorted(loaders, key=lambda each: each.storage.address), where)
 
 
 def _outside(loaders: Sequence[ExternalLoader], where: Range) -> PlanError:

@@ -80,7 +80,7 @@ ON = ["-l", str(LOADER), "--gdb", "/nowhere/gdb"]
         (["checksum", PLACE, "1K", "--timeout-scale", "1e9", *ON], 2, "'1e9' is no factor above 0 and up to 1000"),
         (["checksum", PLACE, "1" * 5000, *ON], 2, "...' is not a number"),
         (["call", "Init", "1" * 5000, *ON], 2, "...' is not a number"),
-        (["checksum", PLACE, "1K", "--tcl", "1" * 5000, *ON], 2, "is not a valid integer range"),
+        (["checksum", PLACE, "1K", "--tcl", "1" * 5000, *ON], 2, "is not a port: give a number from 1 to 65535"),
         (["checksum", PLACE, "1K", "--connect", f"127.0.0.1:{'1' * 5000}", *ON], 2, "is not a place of a GDB server"),
         (["board", "--time-scale", "inf"], 2, "inf is not in the range"),
         (["checksum", PLACE, "1K", "--server", "open-ocd", *ON], 2, "'open-ocd' is not one of 'auto', 'openocd'"),

@@ -1,0 +1,354 @@
+"""What each command decides: which loader is meant, what is allowed and needed, and what is told at the end.
+
+What belongs here: from what was said, by the names of `table`, to a frozen `Request`, before anything is touched; and
+from what the flasher reports to an `Outcome`. A front end reaches the target and shows what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gdbflash.commands.words import load_images, parse_number, whole_range
+from gdbflash.errors import InputError, JsonValue
+from gdbflash.events import Planned, counted
+from gdbflash.images.output import OutputFile
+from gdbflash.loaders.stldr import ExternalLoader, Sector, load_loader
+from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
+from gdbflash.plan.jobs import (
+    EraseMode,
+    StorageJob,
+    check_apart,
+    holder,
+    need,
+    plan_chip_erase,
+    plan_erase,
+    plan_verify,
+    plan_write,
+)
+from gdbflash.plan.summary import planned
+from gdbflash.ranges import Range
+
+if TYPE_CHECKING:
+    from gdbflash.flash.flasher import Flasher, Report
+
+Data = dict[str, JsonValue]
+Reached = AbstractContextManager["Flasher"]
+"""A flasher for the target while the body runs."""
+_MOST_ARGUMENTS = 4
+"""r0 to r3 (AAPCS32, "Parameter passing"); none of the loader functions takes more."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command."""
+
+    said: str
+    """For people, without the full stop."""
+    data: Data
+    is_answer: bool = False
+    """It is what was asked for, not the end of a job."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command is going to do; subclasses say what."""
+
+    loaders: tuple[ExternalLoader, ...]
+
+    @property
+    def announced(self) -> Planned | None:
+        """Give what is to be said before it begins."""
+        return None
+
+    @property
+    def ends_here(self) -> bool:
+        """Say whether no more was wanted than what is announced."""
+        return False
+
+    def carry_out(self, reached: Reached) -> Outcome:
+        """Reach the target and do it; raises what `Flasher` raises, OutputError."""
+        with reached as flasher:
+            return self.run(flasher)
+
+    def run(self, flasher: Flasher) -> Outcome:
+        """Do it on a target that was reached; raises what `Flasher` raises."""
+        raise NotImplementedError
+
+
+def loaders_named(paths: Sequence[Path]) -> tuple[ExternalLoader, ...]:
+    """Read loader files; raises LoaderFileError, and PlanError when two are for one memory."""
+    loaders = tuple(load_loader(path) for path in paths)
+    check_apart(loaders)
+    return loaders
+
+
+def run_options(loaders: Sequence[ExternalLoader], said: Mapping[str, Any], *, in_session: bool = False) -> RunOptions:
+    """Fill in what depends on the rest, on the kind of storage, and on whether this is in an open GDB session.
+
+    said: by the names of `table.REACH`, of which `before` and `after` may be None.
+    """
+    before, after = said["before"], said.get("after")
+    if before is None:
+        before = (Before.NONE if in_session or after == After.RESTORE.value else Before.RESET).value
+    if after is None:
+        ram = any(each.storage.is_ram for each in loaders)
+        stays = in_session and before == Before.NONE.value
+        after = (After.RESTORE if stays else After.HALT if ram else After.RESET).value
+    calls = CallOptions(said["ram"], said["irq"], said["ignore_init_result"], said["timeout_scale"])
+    return RunOptions(Before(before), After(after), calls)
+
+
+@dataclass(frozen=True)
+class Write(Request):
+    """Bring jobs to their storages."""
+
+    jobs: tuple[StorageJob, ...]
+    mode: VerifyMode
+    full: bool = False
+    dry_run: bool = False
+
+    @property
+    def announced(self) -> Planned:
+        """Give the plan."""
+        return planned(self.jobs)
+
+    @property
+    def ends_here(self) -> bool:
+        """Say whether the plan was all that was wanted."""
+        return self.dry_run
+
+    def run(self, flasher: Flasher) -> Outcome:
+        """Erase, program and verify."""
+        report = flasher.write(self.jobs, self.mode, full=self.full)
+        return _outcome(report.in_words, report)
+
+
+def write(
+    loaders: tuple[ExternalLoader, ...],
+    *,
+    images: Sequence[str],
+    erase: str | None,
+    verify: str,
+    full: bool,
+    keep: bool,
+    dry_run: bool,
+) -> Write:
+    """Decide a write; raises InputError, ImageFileError, PlanError."""
+    jobs = plan_write(loaders, load_images(images).blocks, erase=EraseMode(erase) if erase else None, keep=keep)
+    mode = VerifyMode(verify)
+    if mode is VerifyMode.LOADER:
+        for job in jobs:
+            need(job.loader, "Verify")
+    return Write(loaders, jobs, mode, full, dry_run)
+
+
+@dataclass(frozen=True)
+class Read(Request):
+    """Read a range into a file."""
+
+    loader: ExternalLoader
+    where: Range
+    output: Path
+
+    def carry_out(self, reached: Reached) -> Outcome:
+        """Read; the file takes its place when the target was left."""
+        with OutputFile(self.output, self.where.address) as file:
+            with reached as flasher:
+                report = flasher.read(self.loader, self.where, file.write)
+            file.commit()
+        said = f"{counted(report.bytes, 'byte')} from 0x{self.where.address:08X} in {self.output}"
+        return _outcome(said, report, file=str(self.output))
+
+
+def read(loaders: tuple[ExternalLoader, ...], *, address: int, size: str, output: str) -> Read:
+    """Decide a read; raises InputError, PlanError."""
+    loader, where = place(loaders, address, size)
+    return Read(loaders, loader, where, file_named(output))
+
+
+@dataclass(frozen=True)
+class Verify(Request):
+    """Compare storages with jobs."""
+
+    jobs: tuple[StorageJob, ...]
+
+    def run(self, flasher: Flasher) -> Outcome:
+        """Compare."""
+        report = flasher.verify(self.jobs)
+        return _outcome(f"{counted(report.bytes, 'byte')} compared, no difference", report)
+
+
+def verify(loaders: tuple[ExternalLoader, ...], *, images: Sequence[str]) -> Verify:
+    """Decide a comparison; raises InputError, ImageFileError, PlanError."""
+    return Verify(loaders, tuple(plan_verify(loaders, load_images(images).blocks)))
+
+
+@dataclass(frozen=True)
+class Erase(Request):
+    """Erase sectors."""
+
+    loader: ExternalLoader
+    sectors: tuple[Sector, ...]
+    chip: bool
+
+    def run(self, flasher: Flasher) -> Outcome:
+        """Erase, and see that they are blank."""
+        report = flasher.erase(self.loader, self.sectors, chip=self.chip)
+        return _outcome(f"{counted(report.sectors_erased, 'sector')} erased and blank", report)
+
+
+def erase(loaders: tuple[ExternalLoader, ...], *, address: int | None, size: str | None, chip: bool) -> Erase:
+    """Decide an erase; raises InputError, PlanError."""
+    if chip:
+        if address is not None:
+            raise InputError("--chip erases everything and takes no ADDRESS and SIZE.")
+        loader = only(loaders)
+        return Erase(loaders, loader, plan_chip_erase(loader), chip=True)
+    if address is None or size is None:
+        raise InputError("Say what to erase: ADDRESS SIZE, or --chip for everything.")
+    loader, where = place(loaders, address, size)
+    return Erase(loaders, loader, plan_erase(loader, where), chip=False)
+
+
+@dataclass(frozen=True)
+class BlankCheck(Request):
+    """See whether a range is erased."""
+
+    loader: ExternalLoader
+    where: Range
+
+    def run(self, flasher: Flasher) -> Outcome:
+        """Look at it."""
+        return _outcome(f"{self.where} is blank", flasher.blank_check(self.loader, self.where))
+
+
+def blank_check(loaders: tuple[ExternalLoader, ...], *, address: int | None, size: str | None) -> BlankCheck:
+    """Decide a blank check; raises InputError, PlanError."""
+    if address is None:
+        loader = only(loaders)
+        where = loader.storage.span
+    else:
+        loader, where = place(loaders, address, size or "all")
+    if loader.storage.is_ram:
+        raise InputError(f"{loader.storage.name} is RAM, which has no blank state.")
+    return BlankCheck(loaders, loader, where)
+
+
+@dataclass(frozen=True)
+class Checksum(Request):
+    """Compute sums of a range."""
+
+    loader: ExternalLoader
+    where: Range
+
+    def run(self, flasher: Flasher) -> Outcome:
+        """Compute them."""
+        sums = flasher.checksum(self.loader, self.where)
+        return Outcome(
+            f"{self.where}  CRC-32 0x{sums.crc32:08X}  byte sum 0x{sums.byte_sum:08X}",
+            {"bytes": self.where.size, "crc32": sums.crc32, "byte_sum": sums.byte_sum, "calls": flasher.calls},
+            is_answer=True,
+        )
+
+
+def checksum(loaders: tuple[ExternalLoader, ...], *, address: int, size: str) -> Checksum:
+    """Decide sums; raises InputError, PlanError."""
+    return Checksum(loaders, *place(loaders, address, size))
+
+
+@dataclass(frozen=True)
+class RawCall(Request):
+    """Call one function."""
+
+    loader: ExternalLoader
+    function: str
+    arguments: tuple[int | None, ...]
+    """None: the address of the RAM buffer."""
+    init: bool
+
+    def run(self, flasher: Flasher) -> Outcome:
+        """Call it."""
+        from gdbflash.onchip.loaded import raw_call  # only here: what no target is reached for should answer at once
+
+        buffer = flasher.open(self.loader).layout.buffer.address
+        one = raw_call(self.loader, self.function, tuple(buffer if each is None else each for each in self.arguments))
+        returned, stack = flasher.call(self.loader, one, init=self.init)
+        return Outcome(
+            f"{one} returned r0 = 0x{returned.r0:08X} ({returned.r0}), r1 = 0x{returned.r1:08X} "
+            f"in {returned.seconds * 1000:.1f} ms; {stack} bytes of stack used so far",
+            {
+                "r0": returned.r0,
+                "r1": returned.r1,
+                "call_seconds": round(returned.seconds, 6),
+                "stack_used": stack,
+                "calls": flasher.calls,
+            },
+            is_answer=True,
+        )
+
+
+def call(loaders: tuple[ExternalLoader, ...], *, function: str, arguments: Sequence[int | None], init: bool) -> RawCall:
+    """Decide a raw call; raises InputError, PlanError."""
+    loader = only(loaders)
+    need(loader, function)
+    if len(arguments) > _MOST_ARGUMENTS:
+        raise InputError("A call takes at most four arguments, r0 to r3.")
+    return RawCall(loaders, loader, function, tuple(arguments), init and function not in ("Init", "DeInit"))
+
+
+REQUESTS: Mapping[str, Callable[..., Request]] = {
+    "write": write,
+    "read": read,
+    "verify": verify,
+    "erase": erase,
+    "blank-check": blank_check,
+    "checksum": checksum,
+    "call": call,
+}
+"""What decides the commands of every front end, by their names; each takes the loaders and what was said."""
+
+
+def place(loaders: Sequence[ExternalLoader], address: int, size: str) -> tuple[ExternalLoader, Range]:
+    """Find the loader and range meant by ADDRESS SIZE, where SIZE may be `all`: up to the end of the storage.
+
+    Raises InputError, PlanError.
+    """
+    if size == "all":
+        loader = holder(loaders, Range(address, 1))
+        return loader, Range(address, loader.storage.end - address)
+    where = whole_range(address, parse_number(size))
+    return holder(loaders, where), where
+
+
+def only(loaders: Sequence[ExternalLoader]) -> ExternalLoader:
+    """Give the one loader there is; raises InputError when there are more."""
+    if len(loaders) != 1:
+        raise InputError("Several loaders were given: name one with -l, or an ADDRESS and SIZE.")
+    return loaders[0]
+
+
+def file_named(text: str) -> Path:
+    """Read a file's name, where ~ is the home directory; that of a user who does not exist stays as it is."""
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # what pathlib raises for one
+        return path
+
+
+def _outcome(said: str, report: Report, **more: JsonValue) -> Outcome:
+    return Outcome(
+        f"{said}, {counted(report.calls, 'call')}",
+        {
+            "bytes": report.bytes,
+            "bytes_skipped": report.bytes_skipped,
+            "calls": report.calls,
+            "sectors_erased": report.sectors_erased,
+            "verified": report.verified,
+            **more,
+        },
+    )
