@@ -69,6 +69,10 @@ Event = Planned | Started | Advanced | Finished | Noted | Detailed
 Observer = Callable[[Event], None]
 
 
+def unobserved(event: Event) -> None:
+    """Let an event pass."""
+
+
 def counted(count: int, noun: str) -> str:
     """Say how many: 1 sector, 5 sectors."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

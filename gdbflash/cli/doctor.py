@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gdbflash import __version__
 from gdbflash.errors import GdbflashError, PlanError, TargetError
 from gdbflash.loaders.stldr import ExternalLoader
 from gdbflash.mi.find_gdb import find_gdb
@@ -22,6 +21,7 @@ from gdbflash.onchip.placement import DeviceIdentity, identify
 from gdbflash.options import After
 from gdbflash.ranges import Range
 from gdbflash.target import Target
+from gdbflash.version import VERSION
 
 _CORES = {0xC20: "Cortex-M0", 0xC60: "Cortex-M0+", 0xC23: "Cortex-M3", 0xC24: "Cortex-M4", 0xC27: "Cortex-M7"}
 _CORES |= {0xD20: "Cortex-M23", 0xD21: "Cortex-M33", 0xD22: "Cortex-M55"}
@@ -40,7 +40,7 @@ class Check:
 
 def check_host(gdb: str | None) -> Iterator[Check]:
     """Look at Python and gdb."""
-    yield Check("gdbflash", True, f"{__version__} with Python {platform.python_version()} at {sys.executable}")
+    yield Check("gdbflash", True, f"{VERSION} with Python {platform.python_version()} at {sys.executable}")
     try:
         program = find_gdb(gdb)
     except GdbflashError as error:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from gdbflash import __version__
 from gdbflash.cli.board import FAULTS, BoardOptions, run_board
 from gdbflash.cli.console import failure
 from gdbflash.cli.interruption import Interruption
@@ -37,6 +36,7 @@ from gdbflash.errors import (
 from gdbflash.events import Event, Started
 from gdbflash.loaders.stldr import ExternalLoader, describe, load_loader
 from gdbflash.options import After, Before
+from gdbflash.version import VERSION
 
 if TYPE_CHECKING:
     from gdbflash.flash.flasher import Flasher
@@ -60,7 +60,7 @@ _SCALE = click.FloatRange(min=0, min_open=True, max=1000)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="gdbflash")
+@click.version_option(VERSION, prog_name="gdbflash")
 @global_options
 @click.pass_context
 def commands(ctx: click.Context) -> None:

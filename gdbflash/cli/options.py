@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from gdbflash import __version__
 from gdbflash.cli.console import Console
 from gdbflash.commands.requests import loaders_named, run_options
 from gdbflash.commands.table import COMMANDS, Argument, Files, FrontEnd, Kind, Option, command_named, option_named
@@ -23,6 +22,7 @@ from gdbflash.events import Detailed, Event, Noted
 from gdbflash.loaders.stldr import ExternalLoader
 from gdbflash.options import RunOptions
 from gdbflash.ranges import Range
+from gdbflash.version import VERSION
 
 if TYPE_CHECKING:
     from gdbflash.runlog import RunLog
@@ -72,7 +72,7 @@ class Settings:
         if self.log_file is not None:
             from gdbflash.runlog import RunLog  # only here: most commands keep no log
 
-            self.log = RunLog(self.log_file, __version__, self.words)
+            self.log = RunLog(self.log_file, VERSION, self.words)
 
     def end(self, exit_code: int, error: GdbflashError | None) -> None:
         """End the log with what came of the run; one that could not be kept is worth a word."""

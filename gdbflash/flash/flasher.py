@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 from gdbflash.errors import ConnectionLost, GdbflashError, PrepareError, TargetError
-from gdbflash.events import Noted, Observer, counted
+from gdbflash.events import Noted, Observer, counted, unobserved
 from gdbflash.flash.erasing import Erasing
 from gdbflash.flash.inspection import Inspection
 from gdbflash.flash.keeping import Keeping
@@ -28,6 +28,7 @@ from gdbflash.plan.jobs import Content, EraseMode, StorageJob, spans
 from gdbflash.ranges import Range, joined, without
 from gdbflash.target import Target
 
+_DEFAULTS = RunOptions()
 RESTORE_BUFFER = 64 * 1024
 """Largest buffer when RAM is put back afterwards: all of it is read first, over the link."""
 
@@ -62,12 +63,17 @@ class Checksum:
 class Flasher:
     """Run jobs on one target, and leave it as asked however they end.
 
-    Use as a context manager. Every method may raise TargetError, PrepareError, ConnectionLost, and Interrupted when
-    `cancelled` says so between two calls.
+    Use as a context manager on a target that `connect` or `launch` gave: entering takes it and leaving leaves it as
+    options say. observe gets the events. Every method may raise TargetError, PrepareError, ConnectionLost, and
+    Interrupted when `cancelled` says so between two calls.
     """
 
     def __init__(
-        self, target: Target, options: RunOptions, observe: Observer, cancelled: Callable[[], bool] = lambda: False
+        self,
+        target: Target,
+        options: RunOptions = _DEFAULTS,
+        observe: Observer = unobserved,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._target = target
         self._options = options

@@ -14,7 +14,6 @@ from typing import Any
 
 import gdb
 
-from gdbflash import __version__
 from gdbflash.commands.requests import REQUESTS, file_named, loaders_named, run_options
 from gdbflash.commands.table import REACH, Command
 from gdbflash.errors import GdbflashError, InputError, Interrupted
@@ -31,6 +30,7 @@ from gdbflash.options import After, Before, RunOptions, VerifyMode
 from gdbflash.plan.jobs import plan_write
 from gdbflash.runlog import RunLog
 from gdbflash.servers.profiles import PROFILES
+from gdbflash.version import VERSION
 
 Said = Mapping[str, Any]
 """What was said, by the names of `commands.table`, and what follows where nothing was."""
@@ -62,7 +62,7 @@ class Commands:
         if not self.parameters.log.value:
             yield
             return
-        log = RunLog(file_named(self.parameters.log.value), __version__, words, append=True)
+        log = RunLog(file_named(self.parameters.log.value), VERSION, words, append=True)
         log("gdb", f"GDB {gdb.VERSION}")
         self._log = log
         trace_commands(log.of("gdb"))

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from gdbflash.errors import ServerMissing
-from gdbflash.events import Detailed, Finished, Noted, Observer, Started
+from gdbflash.events import Detailed, Finished, Noted, Observer, Started, unobserved
 from gdbflash.mi.connect import connect as connect_gdb
 from gdbflash.mi.find_gdb import find_gdb
 from gdbflash.mi.target import MiTarget
@@ -88,6 +89,31 @@ def reached(
             yield target
         finally:
             target.close()
+
+
+def connect(
+    address: str | None = None,
+    server: str = "auto",
+    *,
+    tcl: int | None = None,
+    gdb: str | None = None,
+    observe: Observer = unobserved,
+) -> AbstractContextManager[MiTarget]:
+    """Connect to a GDB server that runs, while a block does.
+
+    address: HOST:PORT or a serial device, else the one usual port on this machine that listens. server: a name that
+    `--server` knows, or "auto" to tell it by asking. tcl: OpenOCD's Tcl port, where it is not the usual one. gdb: the
+    program, else the first that is found. Entering halts the core and raises InputError, GdbMissing, ServerMissing,
+    PrepareError, ConnectionLost.
+    """
+    return reached(server, address, None, gdb, None, observe, tcl)
+
+
+def launch(
+    arguments: str = "", server: str = "openocd", *, gdb: str | None = None, observe: Observer = unobserved
+) -> AbstractContextManager[MiTarget]:
+    """Start a GDB server with these arguments, connect to it, and stop it when the block ends; else as `connect`."""
+    return reached(server, None, arguments, gdb, None, observe)
 
 
 def _use_tcl(

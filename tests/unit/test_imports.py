@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 DOORS: dict[str, dict[str, set[str]]] = {
     "gdbflash.__main__": {"cli": {"gdbflash.cli.main"}},
+    "gdbflash.api": {"loaders": set(), "images": set(), "plan": set(), "flash": set(), "mi": {"gdbflash.mi.reach"}},
     "gdbflash.cli.board": {"board": set()},
     "board": {TOP: {"gdbflash.errors"}},
 }

@@ -1,0 +1,98 @@
+"""The public names of the package, which `gdbflash` itself gives when they are first used.
+
+What belongs here: nothing but imports. A name that is added is documented where it is defined, and stays.
+"""
+
+from __future__ import annotations
+
+from gdbflash.errors import (
+    CallFailed,
+    CallNotMade,
+    CallStopped,
+    CallTimeout,
+    CommandRefused,
+    ConnectionLost,
+    GdbflashError,
+    GdbMissing,
+    ImageFileError,
+    InputError,
+    Interrupted,
+    LoaderFileError,
+    MemoryAccessError,
+    Mismatch,
+    OutputError,
+    PlanError,
+    PrepareError,
+    ServerMissing,
+    SetupError,
+    TargetError,
+)
+from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Observer, Planned, Started
+from gdbflash.flash.flasher import Checksum, Flasher, Report
+from gdbflash.images.formats import Image, load_image, merge_images
+from gdbflash.loaders.stldr import ExternalLoader, load_loader
+from gdbflash.loaders.storage import Sector, StorageInfo, StorageType
+from gdbflash.mi.reach import connect, launch
+from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
+from gdbflash.plan.jobs import EraseMode, StorageJob, plan_chip_erase, plan_erase, plan_verify, plan_write
+from gdbflash.plan.summary import planned
+from gdbflash.ranges import Range
+from gdbflash.target import Target
+
+__all__ = [
+    "Advanced",
+    "After",
+    "Before",
+    "CallFailed",
+    "CallNotMade",
+    "CallOptions",
+    "CallStopped",
+    "CallTimeout",
+    "Checksum",
+    "CommandRefused",
+    "ConnectionLost",
+    "Detailed",
+    "EraseMode",
+    "Event",
+    "ExternalLoader",
+    "Finished",
+    "Flasher",
+    "GdbMissing",
+    "GdbflashError",
+    "Image",
+    "ImageFileError",
+    "InputError",
+    "Interrupted",
+    "LoaderFileError",
+    "MemoryAccessError",
+    "Mismatch",
+    "Noted",
+    "Observer",
+    "OutputError",
+    "PlanError",
+    "Planned",
+    "PrepareError",
+    "Range",
+    "Report",
+    "RunOptions",
+    "Sector",
+    "ServerMissing",
+    "SetupError",
+    "Started",
+    "StorageInfo",
+    "StorageJob",
+    "StorageType",
+    "Target",
+    "TargetError",
+    "VerifyMode",
+    "connect",
+    "launch",
+    "load_image",
+    "load_loader",
+    "merge_images",
+    "plan_chip_erase",
+    "plan_erase",
+    "plan_verify",
+    "plan_write",
+    "planned",
+]
