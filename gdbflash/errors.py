@@ -29,7 +29,7 @@ for programs: numbers stay numbers.
 
 from __future__ import annotations
 
-from typing import ClassVar, Union
+from typing import ClassVar, TypeVar, Union
 
 JsonValue = Union[None, bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]"]
 
@@ -47,6 +47,9 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+_Error = TypeVar("_Error", bound="GdbflashError")
+
+
 class GdbflashError(Exception):
     """Say what happened, to what, and what to try next."""
 
@@ -55,6 +58,10 @@ class GdbflashError(Exception):
     def __init__(self, message: str, **data: JsonValue) -> None:
         super().__init__(message)
         self.data: dict[str, JsonValue] = data
+
+    def reworded(self: _Error, message: str, **data: JsonValue) -> _Error:
+        """Make an error of the same kind that says it with more; its data is kept, and data is added."""
+        return type(self)(message, **{**self.data, **data})
 
     @property
     def message(self) -> str:

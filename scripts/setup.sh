@@ -43,3 +43,15 @@ need_venv() {
         die "pip install failed: $(tail -n 20 "$top/.venv/install.log")"
     touch "$stamp"
 }
+
+# need_gdb: a GDB that starts and knows ARM. The one from PyPI wants a libpython, which a bare Debian lacks.
+need_gdb() {
+    "$python" -c 'from gdbflash.mi.find_gdb import start_gdb; start_gdb().close()' 2>/dev/null ||
+        need_packages gdb-multiarch=gdb-multiarch
+}
+
+# need_pypi_gdb: the GDB from PyPI starts, which the tests run beside Debian's.
+need_pypi_gdb() {
+    "$top/.venv/bin/gdb" --version >/dev/null 2>&1 ||
+        need_packages "no-libpython=libpython$("$python" -c 'import sysconfig; print(sysconfig.get_python_version())')"
+}

@@ -6,15 +6,13 @@ What belongs here: the checks of `gdbflash doctor`. Each is tried although an ea
 from __future__ import annotations
 
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from gdbflash.errors import GdbflashError, PlanError, TargetError
+from gdbflash.errors import CommandRefused, GdbflashError, PlanError, TargetError
 from gdbflash.loaders.stldr import ExternalLoader
-from gdbflash.mi.find_gdb import find_gdb
+from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.onchip.devices import CPUID_ADDRESS, DEVICES, ram_around
 from gdbflash.onchip.layout import plan_layout
 from gdbflash.onchip.placement import DeviceIdentity, identify
@@ -42,35 +40,20 @@ def check_host(gdb: str | None) -> Iterator[Check]:
     """Look at Python and gdb."""
     yield Check("gdbflash", True, f"{VERSION} with Python {platform.python_version()} at {sys.executable}")
     try:
-        program = find_gdb(gdb)
+        client = start_gdb(gdb)
     except GdbflashError as error:
         yield Check("gdb", False, error.message)
         return
-    yield Check("gdb", True, f"{program}: {_gdb_says(program, '-nx', '--version').splitlines()[0]}")
-    version = _gdb_says(
-        program, "-nx", "-q", "-batch", "-ex", "python import sys; print(sys.version.split()[0])"
-    ).strip()
-    if version[:1].isdigit():
+    try:
+        yield Check("gdb", True, f"{client.gdb}: {client.version}")
+        version = client.console("python import sys; print(sys.version.split()[0])").console.strip()
         yield Check("gdb's Python", True, f"{version}: `gdbflash` can also be used inside this gdb")
-    else:
+    except CommandRefused:
         yield Check(
             "gdb's Python", None, "none: the commands inside gdb need a gdb with Python, the command line does not"
         )
-
-
-def _gdb_says(program: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            [str(program), *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"does not run: {error}"
-    return done.stdout or done.stderr or "says nothing"
+    finally:
+        client.close()
 
 
 def check_target(target: Target, loaders: tuple[ExternalLoader, ...], ram: Range | None = None) -> Iterator[Check]:

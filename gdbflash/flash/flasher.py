@@ -244,10 +244,9 @@ class Flasher:
         try:
             read = [(where.address, memoryview(data)) for where, data in inspection.read_proven(delta.keep)]
         except TargetError as error:
-            raise type(error)(
+            raise error.reworded(
                 f"The bytes to keep beside the image could not be read, so nothing was erased there: {error.message} "
-                "--no-keep gives them up.",
-                **error.data,
+                "--no-keep gives them up."
             ) from error
         return Content(tuple(sorted((*read, *blank), key=lambda piece: piece[0])))
 

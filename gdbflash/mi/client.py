@@ -140,6 +140,8 @@ class MiClient:
 
     def __init__(self, gdb: Path, *, trace: Trace | None = None) -> None:
         """Start gdb in a private directory, free of start-up files; raises GdbMissing."""
+        self.gdb = gdb
+        """The program."""
         self.directory = Path(tempfile.mkdtemp(prefix="gdbflash-"))
         """gdb's working directory: names of transfer files need no quoting, and no .gdbinit lies there."""
         self._trace = trace
@@ -156,9 +158,7 @@ class MiClient:
             self._process = self._start(gdb)
         except OSError as error:
             shutil.rmtree(self.directory, ignore_errors=True)
-            raise GdbMissing(
-                f"{gdb} could not be started ({error.strerror}); give a working one with --gdb.", gdb=str(gdb)
-            ) from error
+            raise GdbMissing(f"{gdb} could not be started ({error.strerror}).", gdb=str(gdb)) from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin = self._process.stdin
@@ -174,8 +174,7 @@ class MiClient:
             said = self.last_words
             self.kill()
             raise GdbMissing(
-                f"{gdb} did not start as a GDB with the MI interface: {said or error.message}; "
-                "give another one with --gdb.",
+                f"{gdb} did not start as a GDB with the MI interface: {(said or error.message).rstrip('.')}.",
                 gdb=str(gdb),
             ) from error
         except BaseException:
@@ -335,6 +334,17 @@ class MiClient:
                 raise self._endless()
             self._lines.extend(line.decode("utf-8", "replace") for line in lines)
 
+    def _hear_out(self) -> None:
+        """Take what gdb said before it ended."""
+        while len(self._rest) <= LONGEST_REPLY and self._poll.poll(0):
+            chunk = os.read(self._stdout.fileno(), 1 << 16)
+            if not chunk:
+                break
+            self._rest += chunk
+        for line in self._rest.decode("utf-8", "replace").splitlines():
+            self._take(line)
+        self._rest = b""
+
     def _take(self, line: str) -> Record:
         if self._trace:
             self._trace("<", line)
@@ -401,6 +411,7 @@ class MiClient:
     def _gdb_gone(self) -> ConnectionLost:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
+        self._hear_out()
         said = textwrap.shorten(self.last_words, _LONGEST_QUOTE, placeholder=" ...")
         status = self._process.returncode
         if status in (-signal.SIGSEGV, -signal.SIGABRT):

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from pathlib import Path
 
-from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError, GdbMissing, ServerMissing
+from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError, ServerMissing
 from gdbflash.mi.client import MiClient
 from gdbflash.mi.target import MiTarget
-from gdbflash.runlog import Trace
 from gdbflash.servers.endpoint import Endpoint, check_device
 from gdbflash.servers.profiles import ServerProfile, detect
 
@@ -42,22 +40,23 @@ _SETTINGS = (
 
 def connect(
     endpoint: Endpoint,
-    gdb: Path,
+    client: MiClient,
     *,
     profile: ServerProfile | None = None,
-    trace: Trace | None = None,
     packets: bool = False,
 ) -> MiTarget:
-    """Start gdb, connect it to the server and learn what it is; profile None: tell it by asking.
+    """Connect gdb to the server and learn what it is; profile None: tell it by asking.
 
-    packets: have GDB tell the trace each packet, too, for as long as the connection lasts.
+    The client belongs to the target from now on, and is ended where this fails. packets: have GDB tell the trace each
+    packet, too, for as long as the connection lasts.
 
-    Raises GdbMissing, ServerMissing, or PrepareError when no core can be seen there.
+    Raises ServerMissing, or PrepareError when no core can be seen there.
     """
-    check_device(endpoint)
-    client = MiClient(gdb, trace=trace)
     try:
-        _prepare(client, gdb)
+        check_device(endpoint)
+        for setting in _SETTINGS:
+            with contextlib.suppress(CommandRefused):  # an old GDB lacks one
+                client.command(f"-gdb-set {setting}")
         supported = _select(client, endpoint, profile)
         if not packets:
             client.command("-gdb-set debug remote 0")
@@ -85,20 +84,6 @@ class _Asking:
         except CommandRefused as error:
             return str(error.data["reply"])
         return reply.target + reply.console
-
-
-def _prepare(client: MiClient, gdb: Path) -> None:
-    for setting in _SETTINGS:
-        with contextlib.suppress(CommandRefused):  # an old GDB lacks one; what must be there is asked for below
-            client.command(f"-gdb-set {setting}")
-    try:
-        client.console("set architecture arm")
-    except CommandRefused as error:
-        raise GdbMissing(
-            f"{gdb} does not know the ARM architecture; install gdb-multiarch or arm-none-eabi-gdb, "
-            'or `pip install "gdbflash[gdb]"`.',
-            gdb=str(gdb),
-        ) from error
 
 
 def _select(client: MiClient, endpoint: Endpoint, profile: ServerProfile | None) -> str:

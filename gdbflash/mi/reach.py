@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from gdbflash.errors import ServerMissing
 from gdbflash.events import Detailed, Finished, Noted, Observer, Started, unobserved
 from gdbflash.mi.connect import connect as connect_gdb
-from gdbflash.mi.find_gdb import find_gdb
+from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.mi.target import MiTarget
 from gdbflash.runlog import RunLog
 from gdbflash.servers.endpoint import Endpoint, listening_ports, parse_endpoint
@@ -74,21 +74,21 @@ def reached(
     Raises InputError, GdbMissing, ServerMissing, PrepareError, ConnectionLost.
     """
     endpoint = None if connect is None else parse_endpoint(connect)
-    program = find_gdb(gdb)
-    with place(server, endpoint, launch, observe, log) as found:
+    trace = log.of("gdb") if log else None
+    with contextlib.ExitStack() as stack:
+        client = start_gdb(gdb, trace=trace)
+        stack.callback(client.kill)
+        found = stack.enter_context(place(server, endpoint, launch, observe, log))
         begun = time.monotonic()
         observe(Started("connect", label=f"{found.profile.name if found.profile else 'server'} at {found.endpoint}"))
-        trace = log.of("gdb") if log else None
-        target = connect_gdb(found.endpoint, program, profile=found.profile, trace=trace, packets=log is not None)
-        try:
-            observe(Detailed("gdb", f"gdb is {program}: {target.gdb_version}", {"gdb": str(program)}))
-            told = "as named" if found.profile else "told by its answers"
-            observe(Detailed("server", f"The server is {target.profile.title}, {told}; it supports {target.supported}"))
-            _use_tcl(target, found.endpoint, tcl, observe, log)
-            observe(Finished("connect", time.monotonic() - begun))
-            yield target
-        finally:
-            target.close()
+        target = connect_gdb(found.endpoint, client, profile=found.profile, packets=log is not None)
+        stack.callback(target.close)
+        observe(Detailed("gdb", f"gdb is {client.gdb}: {target.gdb_version}", {"gdb": str(client.gdb)}))
+        told = "as named" if found.profile else "told by its answers"
+        observe(Detailed("server", f"The server is {target.profile.title}, {told}; it supports {target.supported}"))
+        _use_tcl(target, found.endpoint, tcl, observe, log)
+        observe(Finished("connect", time.monotonic() - begun))
+        yield target
 
 
 def connect(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import pexpect
 
-from gdbflash.errors import ConnectionLost, InputError, JsonValue, ServerMissing
+from gdbflash.errors import ConnectionLost, InputError, ServerMissing
 from gdbflash.runlog import Trace
 from gdbflash.servers.endpoint import is_exposed, listening_ports
 from gdbflash.servers.profiles import Launch, ServerProfile
@@ -97,8 +97,8 @@ def launched(
             if not _ends(child, 1.0):
                 raise
             lines = output.last_lines()
-            data: dict[str, JsonValue] = {**error.data, "output": [*lines]}
-            raise type(error)(f"{error.message} {_end(profile, child)} {_said(lines)}", **data) from error
+            said = f"{error.message} {_end(profile, child)} {_said(lines)}"
+            raise error.reworded(said, output=[*lines]) from error
 
 
 class _Output:

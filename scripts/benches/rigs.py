@@ -17,7 +17,7 @@ from gdbflash.board.faces.stlinktcp import StlinkServer
 from gdbflash.board.machine import Machine
 from gdbflash.board.tempo import Tempo
 from gdbflash.mi.connect import connect
-from gdbflash.mi.find_gdb import find_gdb
+from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.mi.target import MiTarget
 from gdbflash.plan import pace
 from gdbflash.ranges import Range
@@ -87,7 +87,7 @@ class Rig:
     @contextmanager
     def target(self, *, tcl: bool = True, packets: Packets | None = None) -> Iterator[MiTarget]:
         """Connect to it."""
-        target = connect(parse_endpoint(f"127.0.0.1:{self.port}"), find_gdb(), trace=packets)
+        target = connect(parse_endpoint(f"127.0.0.1:{self.port}"), start_gdb(trace=packets))
         try:
             if tcl and self.tcl_port is not None:
                 target.use_tcl("127.0.0.1", self.tcl_port)

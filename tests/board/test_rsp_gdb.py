@@ -16,6 +16,7 @@ from gdbflash.board.faces.personality import PERSONALITIES
 from gdbflash.board.faces.rsp import RspServer
 from gdbflash.board.machine import Machine
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.servers.endpoint import Endpoint
 from gdbflash.target import StopReason
 from tests.support.gdbservers import GDBS, gdb_path
@@ -288,7 +289,7 @@ def test_every_personality_debugs(which: str, name: str, machine: Machine, tmp_p
 @pytest.mark.parametrize("which", GDBS)
 def test_every_personality_carries_a_call(which: str, name: str, machine: Machine) -> None:
     with RspServer(machine, personality=PERSONALITIES[name]) as server:
-        target = connect(Endpoint(host="127.0.0.1", port=server.port), gdb_path(which))
+        target = connect(Endpoint(host="127.0.0.1", port=server.port), started(gdb_path(which)))
         try:
             assert target.capabilities.server == name
             target.reset_and_halt()

@@ -15,6 +15,7 @@ from gdbflash.cli.main import main
 from gdbflash.errors import CommandRefused, MemoryAccessError
 from gdbflash.events import Detailed, Noted, Started
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.runlog import RunLog
 from tests.support.boards import LOADER, RunningBoard, running_board
 from tests.support.commandline import CommandLine
@@ -197,7 +198,9 @@ def test_packets_in_the_log_do_not_get_into_messages(gdb: str, name: str) -> Non
     with SERVERS[name]() as server:
         for packets in (True, False):
             lines.clear()
-            target = connect(server.endpoint, gdb_path(gdb), trace=lambda _, line: lines.append(line), packets=packets)
+            target = connect(
+                server.endpoint, started(gdb_path(gdb), trace=lambda _, line: lines.append(line)), packets=packets
+            )
             try:
                 with pytest.raises(MemoryAccessError) as unreadable:
                     target.read_memory(server.unmapped, 4)

@@ -10,6 +10,7 @@ from unicorn import arm_const
 
 from gdbflash.errors import CallNotMade
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.onchip.call import Call, Returned, Unreturned, perform
 from gdbflash.onchip.entry import SIZE, Entry, Results
 from gdbflash.onchip.layout import Layout
@@ -111,7 +112,7 @@ def test_calls_on_the_cores_of_qemu(machine: str, monkeypatch: pytest.MonkeyPatc
     name, ram = MACHINES[machine]
     gdb = list(GDBS)[list(MACHINES).index(machine) % 2]
     with running_qemu(name, ram=ram) as server:
-        target = connect(server.endpoint, gdb_path(gdb), profile=PROFILES["qemu"])
+        target = connect(server.endpoint, started(gdb_path(gdb)), profile=PROFILES["qemu"])
         try:
             layout = layout_at(ram)
             target.write_memory(ram, bytes.fromhex("fee7fee7"))

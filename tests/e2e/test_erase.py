@@ -14,7 +14,7 @@ from gdbflash.flash.flasher import Flasher, Report
 from gdbflash.images.formats import Block
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
-from gdbflash.mi.find_gdb import find_gdb
+from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.mi.target import MiTarget
 from gdbflash.options import After, RunOptions
 from gdbflash.plan.jobs import EraseMode, plan_write
@@ -62,7 +62,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(erasing, "CHIP_SECONDS_PER_MIB", 0.0)
     with running_board() as board:
         board.chip.memory[:] = bytes(ALL)
-        target = connect(parse_endpoint(board.endpoint), find_gdb())
+        target = connect(parse_endpoint(board.endpoint), start_gdb())
         try:
             yield Bench(board, target)
         finally:

@@ -16,6 +16,7 @@ from gdbflash.mi import client as mi
 from gdbflash.mi import connect as miconnect
 from gdbflash.mi import target as mitarget
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.servers.endpoint import Endpoint
 from tests.support import spoiledgdb, stldr
 from tests.support.boards import GDBS, LOADER, RunningBoard, running_board
@@ -172,7 +173,7 @@ def test_a_server_that_spoils_answers_for_long(
 def test_no_program_is_read_from_a_server(board: RunningBoard, gdb: Path) -> None:
     """GDB likes to take what the server says that it debugs into its readers of ELF and DWARF."""
     with conversing(offering(board.server.port, Offer(stldr.stldr()))) as server:
-        target = connect(Endpoint(host="127.0.0.1", port=server.port), gdb)
+        target = connect(Endpoint(host="127.0.0.1", port=server.port), started(gdb))
         assert target.read_memory(0x24000000, 4)
         target.close()
         assert b"$qSupported" in server.heard

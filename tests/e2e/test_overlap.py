@@ -19,6 +19,7 @@ from gdbflash.flash.programming import pays
 from gdbflash.images.formats import Block
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.mi.return_point import ReturnPoint
 from gdbflash.mi.target import MiTarget
 from gdbflash.onchip.call import Call, Returned
@@ -70,7 +71,7 @@ def opened(transport: str, gdb: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
         StlinkServer(machine) as stlink,
         running_openocd(stlink.port, transport) as openocd,
     ):
-        target = connect(Endpoint(host="127.0.0.1", port=openocd.gdb_port), gdb_path(gdb))
+        target = connect(Endpoint(host="127.0.0.1", port=openocd.gdb_port), started(gdb_path(gdb)))
         bench = Bench(target, machine)
         load, call = TclTarget.load, LoadedLoader.call
 

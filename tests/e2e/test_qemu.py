@@ -15,6 +15,7 @@ import pytest
 
 from gdbflash.cli.main import main
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.mi.target import MiTarget
 from gdbflash.servers.endpoint import parse_endpoint
 from tests.support.gdbservers import gdb_path
@@ -101,7 +102,7 @@ def with_image(data: bytes, offset: int = ODD) -> bytes:
 
 
 def connected(qemu: RunningQemu) -> MiTarget:
-    return connect(parse_endpoint(qemu.endpoint), gdb_path("gdb-multiarch"))
+    return connect(parse_endpoint(qemu.endpoint), started(gdb_path("gdb-multiarch")))
 
 
 @boards

@@ -15,7 +15,7 @@ from gdbflash.flash.flasher import Flasher
 from gdbflash.images.formats import Block
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
-from gdbflash.mi.find_gdb import find_gdb
+from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.mi.target import MiTarget
 from gdbflash.onchip import recovery
 from gdbflash.options import After, RunOptions
@@ -78,7 +78,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     kept = ((FLASH + IMAGE_SIZE, OLD[IMAGE_SIZE:SECTOR]), (FLASH + SECTOR, OLD[SECTOR:]))
     recovery.save(IDENTITY, Content(tuple((address, memoryview(data)) for address, data in kept)))
     with running_board() as board:
-        target = connect(parse_endpoint(board.endpoint), find_gdb())
+        target = connect(parse_endpoint(board.endpoint), start_gdb())
         try:
             yield Bench(board, target)
         finally:

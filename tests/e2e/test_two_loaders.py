@@ -13,7 +13,7 @@ from gdbflash.flash.flasher import Flasher
 from gdbflash.images.formats import Block
 from gdbflash.loaders.stldr import Segment, load_loader
 from gdbflash.mi.connect import connect
-from gdbflash.mi.find_gdb import find_gdb
+from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.options import RunOptions
 from gdbflash.plan.jobs import plan_write
 from gdbflash.servers.endpoint import parse_endpoint
@@ -30,7 +30,7 @@ def test_what_does_not_fit_is_known_before_the_first_storage_is_touched() -> Non
     jobs = plan_write((first, large), (Block(SRAM1, b"first"), Block(FLASH, b"second")))
     with running_board() as board:
         before = board.machine.read_memory(SRAM1, 5)
-        target = connect(parse_endpoint(board.endpoint), find_gdb())
+        target = connect(parse_endpoint(board.endpoint), start_gdb())
         try:
             with (
                 pytest.raises(PlanError, match="runs past the end of the RAM"),

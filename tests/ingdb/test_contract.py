@@ -12,6 +12,7 @@ from gdbflash.board.faces.personality import PERSONALITIES
 from gdbflash.board.faces.rsp import RspServer
 from gdbflash.errors import GdbflashError
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.servers.profiles import PROFILES
 from gdbflash.target import Stop, StopReason
 from tests.servers import test_contract
@@ -99,7 +100,9 @@ def test_a_call_costs_at_most_twice_the_packets_of_the_command_line(lone: Sessio
     inside = packets_of_a_call(lone)
     lone.target.close()
     lines: list[str] = []
-    target = connect(lone.server.endpoint, gdb_path(lone.gdb), trace=lambda way, line: lines.append(way + line))
+    target = connect(
+        lone.server.endpoint, started(gdb_path(lone.gdb), trace=lambda way, line: lines.append(way + line))
+    )
     try:
         target.reset_and_halt()
         target.log_packets(True)

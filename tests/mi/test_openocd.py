@@ -12,6 +12,7 @@ from gdbflash.board.faces.stlinktcp import LinkFailure, StlinkLink, StlinkServer
 from gdbflash.board.machine import Machine
 from gdbflash.errors import ConnectionLost, GdbflashError, MemoryAccessError
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.mi.target import MiTarget
 from gdbflash.servers.endpoint import Endpoint
 from tests.support import gdbservers
@@ -41,7 +42,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         StlinkServer(machine, link=link) as stlink,
         running_openocd(stlink.port, transport) as openocd,
     ):
-        target = connect(Endpoint(host="127.0.0.1", port=openocd.gdb_port), gdb_path(gdb))
+        target = connect(Endpoint(host="127.0.0.1", port=openocd.gdb_port), started(gdb_path(gdb)))
         target.reset_and_halt()
         try:
             yield Bench(

@@ -13,6 +13,7 @@ from gdbflash.board.faces.personality import PERSONALITIES
 from gdbflash.board.faces.rsp import RspServer
 from gdbflash.errors import MemoryAccessError, PrepareError
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.servers.endpoint import Endpoint
 from gdbflash.servers.profiles import PROFILES
 from gdbflash.target import Stop, StopReason
@@ -33,7 +34,7 @@ RESETS = {
 def test_a_server_is_told_reset_and_used(name: str, gdb: str) -> None:
     board = RamBoard()
     with RspServer(board, personality=PERSONALITIES[name], persistent=True) as server:
-        target = connect(Endpoint(host="127.0.0.1", port=server.port), gdb_path(gdb))
+        target = connect(Endpoint(host="127.0.0.1", port=server.port), started(gdb_path(gdb)))
         try:
             assert target.capabilities.server == name
             target.reset_and_halt()
@@ -63,7 +64,7 @@ def test_a_server_is_told_reset_and_used(name: str, gdb: str) -> None:
 def test_a_core_that_stopped_nowhere_did_not_arrive_although_its_pc_is_there(gdb: str) -> None:
     board = RamBoard()
     with RspServer(board, personality=PERSONALITIES["board"], persistent=True) as server:
-        target = connect(Endpoint(host="127.0.0.1", port=server.port), gdb_path(gdb))
+        target = connect(Endpoint(host="127.0.0.1", port=server.port), started(gdb_path(gdb)))
         try:
             target.write_registers({"pc": RAM_START + 0x100})
             threading.Timer(0.1, board.registers.update, ({"pc": RAM_START},)).start()
@@ -78,7 +79,7 @@ def test_a_black_magic_probe_is_scanned_and_attached(gdb: str) -> None:
     with RspServer(board, personality=PERSONALITIES["blackmagic"]) as server:
         endpoint = Endpoint(host="127.0.0.1", port=server.port)
         for profile in (None, PROFILES["blackmagic"]):
-            target = connect(endpoint, gdb_path(gdb), profile=profile)
+            target = connect(endpoint, started(gdb_path(gdb)), profile=profile)
             try:
                 assert target.capabilities.server == "blackmagic"
                 assert target.read_registers(["r1"]) == {"r1": board.registers["r1"]}

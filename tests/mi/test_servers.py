@@ -17,6 +17,7 @@ import pytest
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbMissing, PrepareError, ServerMissing, SetupError
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.servers.endpoint import Endpoint
 from gdbflash.servers.profiles import PROFILES
 from tests.support.gdbservers import GDBS, RunningServer, free_port, gdb_path, running_qemu
@@ -87,7 +88,7 @@ def refuse(endpoint: Endpoint, gdb: str, profile: str | None = None) -> SetupErr
     before = set(threading.enumerate())
     begun = time.monotonic()
     with pytest.raises(SetupError) as caught:
-        connect(endpoint, gdb_path(gdb), profile=PROFILES[profile] if profile else None)
+        connect(endpoint, started(gdb_path(gdb)), profile=PROFILES[profile] if profile else None)
     assert time.monotonic() - begun < SOON
     assert set(threading.enumerate()) == before
     assert caught.value.message.count(". ") <= 1, "two sentences at most"
@@ -164,7 +165,7 @@ def test_a_web_server(gdb: str) -> None:
             with pytest.raises(
                 ServerMissing, match=f"{endpoint} (does not answer as|hung up at once; is it) a GDB server"
             ):
-                connect(endpoint, gdb_path(gdb))
+                connect(endpoint, started(gdb_path(gdb)))
             assert time.monotonic() - begun < SOON
         finally:
             server.shutdown()
@@ -180,7 +181,7 @@ def test_a_device_that_is_no_debugger(gdb: str) -> None:
 @pytest.mark.parametrize("program", ["/bin/true", "/bin/cat"])
 def test_a_program_that_is_no_gdb(program: str) -> None:
     with pytest.raises(GdbMissing):
-        connect(Endpoint(host="127.0.0.1", port=1), Path(program))
+        started(Path(program))
 
 
 def test_a_gdb_without_arm(tmp_path: Path) -> None:
@@ -191,8 +192,8 @@ def test_a_gdb_without_arm(tmp_path: Path) -> None:
         '*) echo "$n^done";; esac; done\n'
     )
     gdb.chmod(0o755)
-    with pytest.raises(GdbMissing, match="does not know the ARM architecture; install gdb-multiarch"):
-        connect(Endpoint(host="127.0.0.1", port=1), gdb)
+    with pytest.raises(GdbMissing, match=r"does not know the ARM architecture\."):
+        started(gdb)
 
 
 @pytest.fixture
@@ -204,10 +205,10 @@ def qemu() -> Iterator[RunningServer]:
 @pytest.mark.parametrize("gdb", GDBS)
 def test_a_profile_that_is_not_the_servers_fails_with_its_words(gdb: str, qemu: RunningServer) -> None:
     with pytest.raises(PrepareError, match=r"unknown command: 'swd_scan'. Is the board powered"):
-        connect(qemu.endpoint, gdb_path(gdb), profile=PROFILES["blackmagic"])
+        connect(qemu.endpoint, started(gdb_path(gdb)), profile=PROFILES["blackmagic"])
     with pytest.raises(PrepareError, match=r"answer as OpenOCD does: unknown command: 'format'. Name the"):
-        connect(qemu.endpoint, gdb_path(gdb), profile=PROFILES["openocd"])
-    target = connect(qemu.endpoint, gdb_path(gdb), profile=PROFILES["stlink"])
+        connect(qemu.endpoint, started(gdb_path(gdb)), profile=PROFILES["openocd"])
+    target = connect(qemu.endpoint, started(gdb_path(gdb)), profile=PROFILES["stlink"])
     try:
         with pytest.raises(PrepareError, match=r"could not be reset .* ST-LINK GDB server: .*unknown command: 'reset'"):
             target.reset_and_halt()
@@ -220,7 +221,7 @@ def test_a_profile_that_is_not_the_servers_fails_with_its_words(gdb: str, qemu: 
 
 @pytest.mark.parametrize("gdb", GDBS)
 def test_gdb_killed_in_the_middle(gdb: str, qemu: RunningServer) -> None:
-    target = connect(qemu.endpoint, gdb_path(gdb))
+    target = connect(qemu.endpoint, started(gdb_path(gdb)))
     target.write_memory(qemu.ram, bytes.fromhex("fee7"))
     target.write_registers({"pc": qemu.ram, "xpsr": 0x01000000})
     threading.Timer(0.2, os.kill, (target.gdb_pid, signal.SIGKILL)).start()
@@ -231,7 +232,7 @@ def test_gdb_killed_in_the_middle(gdb: str, qemu: RunningServer) -> None:
 
 @pytest.mark.parametrize("gdb", GDBS)
 def test_a_server_that_falls_silent_is_told_and_left(gdb: str, qemu: RunningServer) -> None:
-    target = connect(qemu.endpoint, gdb_path(gdb))
+    target = connect(qemu.endpoint, started(gdb_path(gdb)))
     target.write_memory(qemu.ram, bytes.fromhex("fee7"))
     target.write_registers({"pc": qemu.ram, "xpsr": 0x01000000})
     assert qemu.freeze is not None
@@ -245,7 +246,7 @@ def test_a_server_that_falls_silent_is_told_and_left(gdb: str, qemu: RunningServ
 
 @pytest.mark.parametrize("gdb", GDBS)
 def test_a_server_that_falls_silent_between_commands(gdb: str, qemu: RunningServer) -> None:
-    target = connect(qemu.endpoint, gdb_path(gdb))
+    target = connect(qemu.endpoint, started(gdb_path(gdb)))
     assert qemu.freeze is not None
     qemu.freeze()
     with pytest.raises(ConnectionLost):

@@ -12,6 +12,7 @@ import pytest
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.mi.target import MiTarget
 from gdbflash.target import Stop, StopReason
 from tests.support import gdbservers
@@ -48,7 +49,7 @@ class Session:
 
 def open_session(server: RunningServer, gdb: str) -> Session:
     lines: list[str] = []
-    target = connect(server.endpoint, gdb_path(gdb), trace=lambda way, line: lines.append(way + line))
+    target = connect(server.endpoint, started(gdb_path(gdb), trace=lambda way, line: lines.append(way + line)))
     return Session(server, target, gdb, lines)
 
 
@@ -262,7 +263,7 @@ def test_disconnect_leaves_the_core_as_it_is_for_the_next_session(lone: Session)
     start_call(lone.target, lone.server, gdbservers.ADD, r0=3, r1=4)
     lone.target.close()
     lone.target.close()
-    again = connect(lone.server.endpoint, gdb_path(lone.gdb))
+    again = connect(lone.server.endpoint, started(gdb_path(lone.gdb)))
     try:
         registers = again.read_registers(["pc", "r0", "r1"])
         assert registers == {"pc": lone.server.ram + CODE, "r0": 3, "r1": 4}
@@ -278,7 +279,7 @@ def test_resume_sets_the_core_running_and_leaves_no_breakpoint(lone: Session) ->
     lone.target.write_memory(lone.server.ram + RETURN, gdbservers.COUNT_FOR_EVER)
     lone.target.resume()
     lone.target.close()
-    again = connect(lone.server.endpoint, gdb_path(lone.gdb))
+    again = connect(lone.server.endpoint, started(gdb_path(lone.gdb)))
     try:
         registers = again.read_registers(["pc", "r0"])
         assert registers["pc"] - lone.server.ram in (RETURN, RETURN + 2)

@@ -15,6 +15,7 @@ from gdbflash.board.faces.stlinktcp import StlinkServer
 from gdbflash.board.machine import Machine
 from gdbflash.errors import ConnectionLost, ServerMissing
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.mi.target import MiTarget
 from gdbflash.servers.endpoint import Endpoint
 from gdbflash.target import Stop, StopReason
@@ -44,7 +45,7 @@ def opened(transport: str, gdb: str) -> Iterator[Bench]:
         StlinkServer(machine) as stlink,
         running_openocd(stlink.port, transport) as openocd,
     ):
-        target = connect(Endpoint(host="127.0.0.1", port=openocd.gdb_port), gdb_path(gdb))
+        target = connect(Endpoint(host="127.0.0.1", port=openocd.gdb_port), started(gdb_path(gdb)))
         try:
             target.reset_and_halt()
             yield Bench(target, openocd, machine, stlink)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.onchip.call import Call
 from gdbflash.onchip.digest import (
     LEAST_ROOM,
@@ -254,7 +255,7 @@ def test_on_the_cores_of_qemu(machine: str) -> None:
     name, ram = MACHINES[machine]
     source = random.Random(machine)
     with running_qemu(name, ram=ram) as server:
-        target = connect(server.endpoint, gdb_path(next(iter(GDBS))), profile=PROFILES["qemu"])
+        target = connect(server.endpoint, started(gdb_path(next(iter(GDBS)))), profile=PROFILES["qemu"])
         try:
             routine = Routine(Range(ram + 0x1000, 2048), Key.random())
             data = source.randbytes(5000)

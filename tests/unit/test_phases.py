@@ -13,7 +13,7 @@ from gdbflash.flash.phases import Phases
 from gdbflash.images.formats import Block
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
-from gdbflash.mi.find_gdb import find_gdb
+from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.options import After, RunOptions
 from gdbflash.plan.jobs import plan_chip_erase, plan_write
 from gdbflash.servers.endpoint import parse_endpoint
@@ -31,7 +31,7 @@ def stopped(board: RunningBoard, work: Callable[[Flasher], object], when: Callab
         nonlocal wanted
         wanted = wanted or when(event)
 
-    target = connect(parse_endpoint(board.endpoint), find_gdb())
+    target = connect(parse_endpoint(board.endpoint), start_gdb())
     try:
         with (
             pytest.raises(Interrupted) as caught,

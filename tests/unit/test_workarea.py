@@ -18,6 +18,7 @@ from gdbflash.flash.flasher import Flasher
 from gdbflash.images.formats import Block
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
+from gdbflash.mi.find_gdb import started
 from gdbflash.mi.target import MiTarget
 from gdbflash.onchip.entry import Entry
 from gdbflash.onchip.layout import plan_layout
@@ -118,7 +119,7 @@ def opened(transport: str, gdb: str, folder: Path) -> Iterator[Bench]:
         StlinkServer(machine) as stlink,
         running_openocd(stlink.port, transport, before_init=(OVER_THE_LOADER,)) as openocd,
     ):
-        target = connect(Endpoint(host="127.0.0.1", port=openocd.gdb_port), gdb_path(gdb))
+        target = connect(Endpoint(host="127.0.0.1", port=openocd.gdb_port), started(gdb_path(gdb)))
         try:
             target.use_tcl("127.0.0.1", openocd.tcl_port)
             yield Bench(target, machine, openocd, folder)
@@ -194,7 +195,7 @@ def test_a_loader_outside_the_work_area_is_not_looked_at(tmp_path: Path) -> None
         StlinkServer(machine) as stlink,
         running_openocd(stlink.port, "dapdirect_swd") as openocd,
     ):
-        target = connect(Endpoint(host="127.0.0.1", port=openocd.gdb_port), gdb_path("gdb-multiarch"))
+        target = connect(Endpoint(host="127.0.0.1", port=openocd.gdb_port), started(gdb_path("gdb-multiarch")))
         bench = Bench(target, machine, openocd, tmp_path)
         assert target.capabilities.work_area == range(0x20000000, 0x20010000)
         loader = load_loader(LOADER)
