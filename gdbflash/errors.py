@@ -19,6 +19,7 @@ What belongs here: every exception that leaves a module of this package, and not
     │   ├── CallFailed        a loader function returned another code than 1
     │   ├── CallTimeout       a loader function did not return in time
     │   ├── CallStopped       a loader function stopped elsewhere than at its return address
+    │   ├── KeptUnclear       bytes that an interrupted run kept: whose they are has to be said
     │   └── Mismatch          memory is not what it should be
     ├── OutputError           the output file could not be written
     └── Interrupted           the user asked to stop
@@ -175,6 +176,12 @@ class Mismatch(TargetError):
     """Memory is not what it should be; data: first, last, count, pattern."""
 
     kind = "mismatch"
+
+
+class KeptUnclear(TargetError):
+    """Kept bytes may belong here or not, and nothing was touched; data: file, ranges, unit, age, found."""
+
+    kind = "kept-unclear"
 
 
 class OutputError(GdbflashError):

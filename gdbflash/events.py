@@ -54,6 +54,8 @@ class Noted:
     code: str
     message: str
     data: dict[str, JsonValue] = field(default_factory=dict)
+    always: bool = False
+    """The safety of somebody's bytes hangs on it: it is said however quiet all is to be."""
 
 
 @dataclass(frozen=True)

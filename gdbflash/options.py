@@ -51,6 +51,19 @@ class VerifyMode(enum.Enum):
     NONE = "none"
 
 
+class Kept(enum.Enum):
+    """What becomes of bytes that an interrupted run kept, where it is unclear whether they belong to this chip."""
+
+    ASK = "ask"
+    """The run stops before it touches anything."""
+    RESTORE = "restore"
+    """They are put back over whatever lies there."""
+    DISCARD = "discard"
+    """Those that lie in this run's sectors are given up."""
+    LEAVE = "leave"
+    """They stay on the host: it was another board."""
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How the target is taken, used and left."""
@@ -58,3 +71,4 @@ class RunOptions:
     before: Before = Before.RESET
     after: After = After.RESET
     calls: CallOptions = field(default_factory=CallOptions)
+    kept: Kept = Kept.ASK

@@ -22,6 +22,10 @@ class Range:
     def __contains__(self, address: int) -> bool:
         return self.address <= address < self.end
 
+    def overlaps(self, other: Range) -> bool:
+        """Say whether they have a byte in common."""
+        return self.address < other.end and other.address < self.end
+
     def __str__(self) -> str:
         if self.size > 1:
             return f"0x{self.address:08X}-0x{self.end - 1:08X}"

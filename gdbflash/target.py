@@ -63,6 +63,8 @@ class Capabilities:
     """`write_while_running` works, also for much data."""
     work_area: range | None = None
     """RAM in which the server may run code of its own without keeping what is there; None: nowhere."""
+    place: str = ""
+    """How the server was reached, as people write it; empty if that is not known."""
 
 
 @dataclass(frozen=True)

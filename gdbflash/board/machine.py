@@ -21,7 +21,7 @@ from gdbflash.board.cpu.dwt import Dwt
 from gdbflash.board.cpu.processor import Processor
 from gdbflash.board.debug import HaltReason
 from gdbflash.board.mishaps.places import Mishap, Mishaps
-from gdbflash.board.soc.h750 import FLASH_BASE, FLASH_SECTOR, Soc
+from gdbflash.board.soc.h750 import FLASH_BASE, FLASH_SECTOR, UID, Soc
 from gdbflash.board.soc.mdma import Mdma
 from gdbflash.board.soc.peripherals import Itm
 from gdbflash.board.soc.quadspi import Quadspi
@@ -75,16 +75,17 @@ class Machine:
         firmware: bytes | None = None,
         hse_hz: int = 25_000_000,
         debugger: bool = True,
+        unit: bytes = UID,
     ) -> None:
         """flash: the chip on QUADSPI, by default a blank W25Q128 that ends with the board.
 
         firmware: content of the embedded flash, by default a program that sleeps. debugger: BKPT halts the core
-        (else it is a fault, as without a probe).
+        (else it is a fault, as without a probe). unit: the unique ID.
         """
         self.clock = clock or Clock()
         self._owns_flash = flash is None
         self.flash = flash or W25Q(self.clock)
-        self.soc = Soc(hse_hz)
+        self.soc = Soc(hse_hz, unit)
         content = IDLE_FIRMWARE if firmware is None else firmware
         self.soc.flash.content[: len(content)] = content
         self.processor = Processor(self.soc.space, self.clock, self.soc.rcc.processor_hz, debugger=debugger)

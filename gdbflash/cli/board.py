@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from gdbflash.loaders.stldr import load_loader
 from gdbflash.plan.jobs import need
 from gdbflash.servers.profiles import PROFILES
 
+_UNIT_SIZE = 12
 _DEFAULT_PORT = 3333
 """Where the board listens when its personality has no usual port."""
 
@@ -75,6 +77,7 @@ class BoardOptions:
     data_sheet_times: bool = False
     time_scale: float = 1.0
     inject: tuple[str, ...] = ()
+    unit: bytes | None = None
 
 
 def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
@@ -109,7 +112,7 @@ def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
         except OSError as error:
             raise InputError(f"The flash file {options.image} cannot be used ({error.strerror}).") from error
         parts.callback(flash.close)
-        machine = parts.enter_context(Machine(flash, clock=clock))
+        machine = parts.enter_context(Machine(flash, clock=clock, unit=options.unit or _unit_of(options.image)))
         places, wanted = [], port
         try:
             server = RspServer(machine, port=port, personality=personality, link=tempo.rsp_link())
@@ -130,6 +133,34 @@ def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
             ) from error
         say(f"virtual STM32H750 with {flash.chip.name}: {', '.join(places)}")
         _wait_for_the_end(gdb_face.wait)
+
+
+def _unit_of(image: Path | None) -> bytes:
+    """Give the unique ID of the board whose chip keeps its content in a file: made once, and kept in a file beside it.
+
+    Without such a file each start is another board. Raises InputError.
+    """
+    made = secrets.token_bytes(_UNIT_SIZE)
+    if image is None:
+        return made
+    path = image.with_name(f"{image.name}.unit")
+    try:
+        if not path.exists():
+            path.write_text(f"{made.hex()}\n", "ascii")
+        return parse_unit(path.read_text("ascii").strip())
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"{path}, which holds the board's unique ID, cannot be used: {error}.") from error
+
+
+def parse_unit(text: str) -> bytes:
+    """Read a unique ID, 24 hex digits; raises InputError."""
+    try:
+        unit = bytes.fromhex(text)
+    except ValueError:
+        unit = b""
+    if len(unit) != _UNIT_SIZE:
+        raise InputError(f"{text!r} is no unique ID: give its 96 bits as 24 hex digits.")
+    return unit
 
 
 def _function_of(file: str, function: str) -> int:

@@ -1,8 +1,9 @@
 """Options in a file: `gdbflash.toml`, or the table `[tool.gdbflash]` of a project's `pyproject.toml`.
 
 What belongs here: finding the file, reading it, and which keys one that was found by itself may have. What the values
-mean is in `options`. A file that came with somebody's project must not choose a program to run; nor a machine to
-connect to, since GDB lets its server open files on this one (Debugging with GDB, "File-I/O Remote Protocol Extension").
+mean is in `options`. A file that came with somebody's project must not choose a program to run, nor what becomes of
+bytes that were kept; nor a machine to connect to, since GDB lets its server open files on this one (Debugging with GDB,
+"File-I/O Remote Protocol Extension").
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PROJECT = "pyproject.toml"
 LARGEST_FILE = 1 << 20
 _TABLE = "tool.gdbflash"
 _ROOT = ".git"
-_COMMANDS = frozenset({"gdb", "launch"})
+_NAMED_ONLY = frozenset({"gdb", "launch", "kept"})
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _may_be_found(key: str, value: object) -> bool:
     """Say whether a key counts in a file that nobody named."""
     if key == "connect" and isinstance(value, str):
         return value.startswith("/") or _is_here(value.rpartition(":")[0])
-    return key not in _COMMANDS
+    return key not in _NAMED_ONLY
 
 
 def _is_here(host: str) -> bool:

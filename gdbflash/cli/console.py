@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
@@ -96,6 +96,8 @@ class Console:
         if self.as_json:
             self._emit(_as_object(event))
         if self.verbosity < 0:
+            if isinstance(event, Noted) and event.always:
+                self._errors.line((f"note: {printable(event.message)}", "yellow"))
             return
         if isinstance(event, Started):
             self._begin(event)
@@ -143,6 +145,21 @@ class Console:
         """Print rows in columns for people."""
         if self.verbosity >= 0:
             self._out.table([[printable(cell) for cell in row] for row in rows], header)
+
+    def choice(self, question: str, choices: Mapping[str, str]) -> str | None:
+        """Ask somebody at a terminal to choose; None where nobody sits there, or wants none of it."""
+        if self.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return None
+        self.stop_progress()
+        self._errors.line((printable(question), "yellow"))
+        for word, meaning in choices.items():
+            self._errors.line((f"  {word:8} {meaning}", ""))
+        while True:
+            answer = input(f"{', '.join(choices)} or stop? [stop] ").strip().lower()
+            if answer in choices:
+                return answer
+            if answer in ("", "stop"):
+                return None
 
     def plain(self, text: str) -> None:
         """Print a line that scripts may take as it is, however quiet it is to be."""

@@ -11,31 +11,33 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from gdbflash.cli.board import FAULTS, BoardOptions, run_board
+from gdbflash.cli.board import FAULTS, BoardOptions, parse_unit, run_board
 from gdbflash.cli.console import failure
 from gdbflash.cli.interruption import Interruption
 from gdbflash.cli.loader_report import show_findings, show_loader
-from gdbflash.cli.options import Commands, Reach, Settings, command, global_options
+from gdbflash.cli.options import Commands, Parsed, Reach, Settings, command, global_options
 from gdbflash.cli.streams import Outlet, outlets
-from gdbflash.commands.requests import REQUESTS, Data
+from gdbflash.commands.requests import REQUESTS, Data, Outcome, Request
 from gdbflash.commands.table import command_named
 from gdbflash.errors import (
     ConnectionLost,
     GdbflashError,
     InputError,
     Interrupted,
+    KeptUnclear,
     OutputError,
     SetupError,
     TargetError,
 )
 from gdbflash.events import Event, Started
 from gdbflash.loaders.stldr import ExternalLoader, describe, load_loader
-from gdbflash.options import After, Before
+from gdbflash.options import After, Before, Kept
 from gdbflash.version import VERSION
 
 if TYPE_CHECKING:
@@ -49,6 +51,11 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (OutputError, 1),
     (Interrupted, 130),
 )
+_KEPT_CHOICES = {
+    Kept.RESTORE.value: "put them back over whatever lies there",
+    Kept.DISCARD.value: "give them up",
+    Kept.LEAVE.value: "go on without them, and keep their file",
+}
 BUG = 70
 """EX_SOFTWARE of sysexits.h: an error that is ours."""
 
@@ -123,13 +130,39 @@ def _requesting(name: str) -> None:
             settings.observe(request.announced)
         if request.ends_here:
             return {"dry_run": True}
-        outcome = request.carry_out(flashing(settings, reach, request.loaders))
-        settings.console.say(f"done: {outcome.said}" if not outcome.is_answer else outcome.said)
-        return outcome.data
+        return told(settings, _asking(settings, reach, request))
+
+
+def _asking(settings: Settings, reach: Reach, request: Request) -> Outcome:
+    """Carry out a request; where it stops because of kept bytes, ask on a terminal what becomes of them."""
+    try:
+        return request.carry_out(flashing(settings, reach, request.loaders))
+    except KeptUnclear as unclear:
+        choice = settings.console.choice(unclear.message, _KEPT_CHOICES)
+        if choice is None:
+            raise
+        return request.carry_out(flashing(settings, replace(reach, kept=choice), request.loaders))
+
+
+def told(settings: Settings, outcome: Outcome) -> Data:
+    """Tell people what came of a command."""
+    settings.console.say(f"done: {outcome.said}" if not outcome.is_answer else outcome.said)
+    return outcome.data
 
 
 for _name in REQUESTS:
     _requesting(_name)
+
+
+@command(commands, "kept")
+def kept(settings: Settings, reach: Reach, action: str | None, file: str | None, **said: Any) -> Data:
+    """Look after recovery files."""
+    from gdbflash.commands import kept as recovery
+
+    if action == recovery.RESTORE:
+        request = recovery.restore(reach.loaders(), file)
+        return told(settings, request.carry_out(flashing(settings, reach, request.loaders)))
+    return told(settings, recovery.look(action or "list", file, **said))
 
 
 @command(commands, "doctor")
@@ -171,6 +204,9 @@ def doctor(settings: Settings, reach: Reach) -> Data:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port for GDB; 0 takes a free one.")
 @click.option("--stlink-port", type=click.IntRange(0, 65535), help="Also be an ST-LINK for OpenOCD on this port.")
 @click.option("--image", type=click.Path(dir_okay=False, path_type=Path), help="Keep the flash chip's content in FILE.")
+@click.option(
+    "--unit", type=Parsed("ID", parse_unit), metavar="ID", help="Its unique ID, 24 hex digits; else that in FILE.unit."
+)
 @click.option("--personality", default="board", show_default=True, help="The GDB server to play.")
 @click.option("--link-kib-s", type=_ABOVE_ZERO, metavar="X", help="Let the link carry no more than X KiB a second.")
 @click.option("--link-latency-us", type=click.FloatRange(min=0), default=0, metavar="X", help="Delay of each packet.")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import rich_click as click
 
 from gdbflash.cli.console import Console
-from gdbflash.commands.requests import loaders_named, run_options
-from gdbflash.commands.table import COMMANDS, Argument, Files, FrontEnd, Kind, Option, command_named, option_named
+from gdbflash.commands.requests import file_named, loaders_named, run_options
+from gdbflash.commands.table import COMMANDS, REACH, Argument, Files, FrontEnd, Kind, Option, command_named
 from gdbflash.commands.words import parse_port
 from gdbflash.errors import GdbflashError, InputError
 from gdbflash.events import Detailed, Event, Noted
@@ -173,6 +173,7 @@ class Reach:
     gdb: str | None
     loader: tuple[Path, ...]
     ram: Range | None
+    kept: str | None
     before: str | None
     after: str | None
     timeout_scale: float
@@ -271,7 +272,7 @@ def _configure(ctx: click.Context, fields: dict[str, Any]) -> None:
     config = load_config(settings.config_file, Path.cwd())
     if config is None:
         return
-    known = {max(each.opts, key=len).lstrip("-"): each for each in ctx.command.params if each.name in fields}
+    known = {each.name: each for each in REACH}
     for key, value in config.values.items():
         if key not in known:
             raise InputError(
@@ -280,13 +281,13 @@ def _configure(ctx: click.Context, fields: dict[str, Any]) -> None:
                 key=key,
             )
         try:
-            checked = _value(key, known[key], value, config.path.parent, ctx)
+            checked = _value(known[key], value, config.path.parent, ctx)
         except (click.BadParameter, InputError) as error:
             raise InputError(
                 f"{config.path}: {key}: {error.message.rstrip('.')}.", path=str(config.path), key=key
             ) from error
-        name = known[key].name or ""
-        source = ctx.get_parameter_source(name)
+        name = known[key].field
+        source = ctx.get_parameter_source(name)  # None where the command has no such option
         if source is not None and source.name == "DEFAULT":
             fields[name] = checked
     for key in config.ignored:
@@ -306,18 +307,19 @@ def _wanted(option: Option) -> tuple[str, tuple[type, ...]]:
     return "a text in quotes", (str,)
 
 
-def _value(key: str, parameter: click.Parameter, value: Any, folder: Path, ctx: click.Context) -> Any:
+def _value(option: Option, value: Any, folder: Path, ctx: click.Context) -> Any:
     """Check a value of a config file by its option; raises InputError, BadParameter."""
     try:
         shown = repr(value)
     except ValueError as error:  # a file may write it in hex, but Python not in decimal
         raise InputError("a number in it has too many digits") from error
-    if parameter.name == "loader":
+    if option.kind is Kind.VALUES:
         files = [value] if isinstance(value, str) else value
         if not isinstance(files, list) or not all(isinstance(each, str) for each in files):
             raise InputError(f"{shown} is no file name and no list of them")
-        return tuple(folder / each for each in files)
-    wanted, kinds = _wanted(option_named(key))
+        return tuple(folder / file_named(each) for each in files)
+    wanted, kinds = _wanted(option)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise InputError(f"{shown} is not {wanted}")
-    return value if isinstance(value, bool) else parameter.type.convert(str(value), parameter, ctx)
+    kind = _type(option)
+    return value if isinstance(value, bool) or kind is None else kind.convert(str(value), None, ctx)

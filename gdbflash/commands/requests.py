@@ -17,7 +17,7 @@ from gdbflash.errors import InputError, JsonValue
 from gdbflash.events import Planned, counted
 from gdbflash.images.output import OutputFile
 from gdbflash.loaders.stldr import ExternalLoader, Sector, load_loader
-from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
+from gdbflash.options import After, Before, CallOptions, Kept, RunOptions, VerifyMode
 from gdbflash.plan.jobs import (
     EraseMode,
     StorageJob,
@@ -98,8 +98,9 @@ def run_options(loaders: Sequence[ExternalLoader], said: Mapping[str, Any], *, i
         ram = any(each.storage.is_ram for each in loaders)
         stays = in_session and before == Before.NONE.value
         after = (After.RESTORE if stays else After.HALT if ram else After.RESET).value
+    kept = Kept(said.get("kept") or Kept.ASK.value)
     calls = CallOptions(said["ram"], said["irq"], said["ignore_init_result"], said["timeout_scale"])
-    return RunOptions(Before(before), After(after), calls)
+    return RunOptions(Before(before), After(after), calls, kept)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Write(Request):
     def run(self, flasher: Flasher) -> Outcome:
         """Erase, program and verify."""
         report = flasher.write(self.jobs, self.mode, full=self.full)
-        return _outcome(report.in_words, report)
+        return outcome_of(report.in_words, report)
 
 
 def write(
@@ -161,7 +162,7 @@ class Read(Request):
                 report = flasher.read(self.loader, self.where, file.write)
             file.commit()
         said = f"{counted(report.bytes, 'byte')} from 0x{self.where.address:08X} in {self.output}"
-        return _outcome(said, report, file=str(self.output))
+        return outcome_of(said, report, file=str(self.output))
 
 
 def read(loaders: tuple[ExternalLoader, ...], *, address: int, size: str, output: str) -> Read:
@@ -179,7 +180,7 @@ class Verify(Request):
     def run(self, flasher: Flasher) -> Outcome:
         """Compare."""
         report = flasher.verify(self.jobs)
-        return _outcome(f"{counted(report.bytes, 'byte')} compared, no difference", report)
+        return outcome_of(f"{counted(report.bytes, 'byte')} compared, no difference", report)
 
 
 def verify(loaders: tuple[ExternalLoader, ...], *, images: Sequence[str]) -> Verify:
@@ -198,7 +199,7 @@ class Erase(Request):
     def run(self, flasher: Flasher) -> Outcome:
         """Erase, and see that they are blank."""
         report = flasher.erase(self.loader, self.sectors, chip=self.chip)
-        return _outcome(f"{counted(report.sectors_erased, 'sector')} erased and blank", report)
+        return outcome_of(f"{counted(report.sectors_erased, 'sector')} erased and blank", report)
 
 
 def erase(loaders: tuple[ExternalLoader, ...], *, address: int | None, size: str | None, chip: bool) -> Erase:
@@ -223,7 +224,7 @@ class BlankCheck(Request):
 
     def run(self, flasher: Flasher) -> Outcome:
         """Look at it."""
-        return _outcome(f"{self.where} is blank", flasher.blank_check(self.loader, self.where))
+        return outcome_of(f"{self.where} is blank", flasher.blank_check(self.loader, self.where))
 
 
 def blank_check(loaders: tuple[ExternalLoader, ...], *, address: int | None, size: str | None) -> BlankCheck:
@@ -340,12 +341,14 @@ def file_named(text: str) -> Path:
         return path
 
 
-def _outcome(said: str, report: Report, **more: JsonValue) -> Outcome:
+def outcome_of(said: str, report: Report, **more: JsonValue) -> Outcome:
+    """Tell what a report says."""
     return Outcome(
         f"{said}, {counted(report.calls, 'call')}",
         {
             "bytes": report.bytes,
             "bytes_skipped": report.bytes_skipped,
+            "bytes_restored": report.bytes_restored,
             "calls": report.calls,
             "sectors_erased": report.sectors_erased,
             "verified": report.verified,

@@ -11,8 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gdbflash.commands.words import parse_address, parse_call_argument, parse_factor, parse_port, parse_range
-from gdbflash.options import VerifyMode
+from gdbflash.commands.words import (
+    parse_address,
+    parse_call_argument,
+    parse_days,
+    parse_factor,
+    parse_kept_action,
+    parse_port,
+    parse_range,
+)
+from gdbflash.options import Kept, VerifyMode
 from gdbflash.plan.jobs import EraseMode
 from gdbflash.servers.profiles import SERVERS
 
@@ -131,6 +139,8 @@ class Command:
     """It works on a target, with loaders."""
     leaves: bool = True
     """It can be said how the target is left."""
+    writes: bool = False
+    """It changes bytes of the storage beside those that it is given."""
     only: Only | None = None
 
     def is_in(self, front_end: FrontEnd) -> bool:
@@ -139,7 +149,8 @@ class Command:
 
     def all_options(self, front_end: FrontEnd) -> tuple[Option, ...]:
         """Give the options of a front end's command, its own first."""
-        reach = tuple(each for each in REACH if self.leaves or each.name != "after") if self.reaches else ()
+        has = {"after": self.leaves, "kept": self.writes}
+        reach = tuple(each for each in REACH if has.get(each.name, True)) if self.reaches else ()
         return tuple(each for each in (*self.options, *reach) if each.is_in(front_end))
 
 
@@ -179,6 +190,17 @@ REACH = (
         },
         otherwise="reset; with the loader of a RAM: halt",
         otherwise_inside_gdb="restore; with --before reset: reset, or with the loader of a RAM halt",
+    ),
+    Option(
+        "kept",
+        "What becomes of bytes that an interrupted write kept, where it is unclear whether they belong here",
+        choices={
+            "ask": "stop before anything is touched; on a terminal with a question",
+            "restore": "put them back over whatever lies there",
+            "discard": "give up those in this run's sectors",
+            "leave": "go on without them: it was another board",
+        },
+        default=Kept.ASK.value,
     ),
     Option("timeout-scale", "Multiply every time-out", metavar="X", parse=parse_factor, default=1.0),
     Option("irq", "Let the loader take interrupts", Kind.SWITCH, default=False),
@@ -252,6 +274,7 @@ COMMANDS = (
             _KEEP,
             Option("dry-run", "Show the plan and end", Kind.FLAG, default=False),
         ),
+        writes=True,
     ),
     Command(
         "read",
@@ -289,12 +312,27 @@ COMMANDS = (
         (Option("init", "Call Init first, unless FUNCTION is Init or DeInit", Kind.SWITCH, default=True),),
     ),
     Command(
+        "kept",
+        "List, show, export, put back or give up the bytes that interrupted writes have kept.",
+        "They lie in files on this machine, one for each write that was cut off.",
+        (
+            Argument("action", "[list|show|export|restore|discard]", parse_kept_action, optional=True),
+            Argument("file", "FILE", optional=True),
+        ),
+        (
+            Option("older-than", "Only files that are older, for list and discard", metavar="DAYS", parse=parse_days),
+            Option("output", "The .hex file of export", metavar="FILE", short="o", names=Files.FILE),
+        ),
+        writes=True,
+    ),
+    Command(
         "load",
         "Load a program: its external parts through the loaders, the rest by GDB's load.",
         "",
         (Argument("file", "ELF", optional=True, names=Files.FILE),),
         (_VERIFY, _KEEP),
         leaves=False,
+        writes=True,
         only=Only(FrontEnd.GDB, "it goes on with GDB's own `load`"),
     ),
     Command(
@@ -323,8 +361,3 @@ COMMANDS = (
 def command_named(name: str) -> Command:
     """Give the row of a command."""
     return next(each for each in COMMANDS if each.name == name)
-
-
-def option_named(name: str) -> Option:
-    """Give the row of an option that reaches a target, or of one of `write`."""
-    return next(each for each in (*REACH, *command_named("write").options) if each.name == name)

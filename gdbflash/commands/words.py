@@ -22,6 +22,7 @@ _LARGEST_FACTOR = 1000
 """Of time-outs; the longest of them, for a whole chip, then lasts days. Systems cannot wait for much longer."""
 _LARGEST_PORT = 65535
 _PORT_DIGITS = 5
+_MOST_DAYS = 1e6
 _SHOWN = 60
 """Characters of what somebody typed that a message repeats."""
 
@@ -72,6 +73,28 @@ def parse_port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > _PORT_DIGITS or not 0 < int(text) <= _LARGEST_PORT:
         raise InputError(f"{_short(text)!r} is not a port: give a number from 1 to {_LARGEST_PORT}.")
     return int(text)
+
+
+KEPT_ACTIONS = ("list", "show", "export", "restore", "discard")
+"""What may be done with recovery files."""
+
+
+def parse_kept_action(text: str) -> str:
+    """Read what is to be done with recovery files; raises InputError."""
+    if text not in KEPT_ACTIONS:
+        raise InputError(f"{_short(text)!r} is none of {', '.join(KEPT_ACTIONS)}.")
+    return text
+
+
+def parse_days(text: str) -> float:
+    """Read a number of days, zero or more; raises InputError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < _MOST_DAYS:
+        raise InputError(f"{_short(text)!r} is no number of days.")
+    return value
 
 
 def parse_call_argument(text: str) -> int | None:

@@ -6,7 +6,7 @@ What belongs here: the erase phase.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gdbflash.events import Noted
 from gdbflash.flash.phases import Phases
@@ -14,6 +14,7 @@ from gdbflash.loaders.storage import Sector
 from gdbflash.onchip.loaded import LoadedLoader, Operation
 from gdbflash.plan.jobs import erase_steps
 from gdbflash.plan.pace import Pace
+from gdbflash.ranges import Range
 
 FIRST_CALL = 64 * 1024
 """Bytes that the first call erases."""
@@ -34,16 +35,18 @@ def chip_is_quicker(extent: int, left: int, seconds_per_byte: float) -> bool:
 class Erasing:
     """Erases in the storage of one open loader."""
 
-    def __init__(self, opened: LoadedLoader, phases: Phases) -> None:
+    def __init__(self, opened: LoadedLoader, phases: Phases, begins: Callable[[Range], None]) -> None:
+        """begins: told what a call is about to erase, before it does."""
         self._opened = opened
         self._phases = phases
+        self._begins = begins
 
     def chip(self) -> tuple[Sector, ...]:
         """Erase all by MassErase; returns what was erased."""
         size = self._opened.loader.storage.extent
         with self._phases.phase("erase", size) as advance:
             self._opened.begin(Operation.ERASE)
-            self._opened.mass_erase()
+            self._erase_all()
             advance(size)
         return self._opened.loader.storage.all_sectors
 
@@ -62,6 +65,7 @@ class Erasing:
             spent = 0.0
             while done < len(sectors):
                 step = erase_steps(sectors[done : done + MOST_SECTORS], pace.limit)[0]
+                self._begins(Range(step.first, step.size))
                 begun = time.monotonic()
                 self._opened.erase(step)
                 seconds = time.monotonic() - begun
@@ -72,10 +76,14 @@ class Erasing:
                 advance(step.size)
                 if or_chip and chip_is_quicker(self._opened.loader.storage.extent, size - erased, spent / erased):
                     self._note(size - erased, spent / erased)
-                    self._opened.mass_erase()
+                    self._erase_all()
                     advance(size - erased)
                     return self._opened.loader.storage.all_sectors
         return tuple(sectors)
+
+    def _erase_all(self) -> None:
+        self._begins(self._opened.loader.storage.span)
+        self._opened.mass_erase()
 
     def _note(self, left: int, seconds_per_byte: float) -> None:
         extent = self._opened.loader.storage.extent

@@ -5,6 +5,7 @@ What belongs here: policy. Decisions that need no target are in `plan`, the use 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -14,6 +15,7 @@ from gdbflash.events import Noted, Observer, counted, unobserved
 from gdbflash.flash.erasing import Erasing
 from gdbflash.flash.inspection import Inspection
 from gdbflash.flash.keeping import Keeping
+from gdbflash.flash.kept_files import KeptFile, Origin, leave, overlapping
 from gdbflash.flash.phases import Phases
 from gdbflash.flash.programming import Programming
 from gdbflash.loaders.stldr import ExternalLoader, Sector
@@ -24,11 +26,13 @@ from gdbflash.onchip.loaded import LoadedLoader, Operation, find_room, load
 from gdbflash.onchip.placement import Save
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
 from gdbflash.plan.delta import Delta, everything, not_erased, remaining, units_of
-from gdbflash.plan.jobs import Content, EraseMode, StorageJob, spans
+from gdbflash.plan.jobs import Content, EraseMode, StorageJob, plan_storage, spans
 from gdbflash.ranges import Range, joined, without
 from gdbflash.target import Target
 
 _DEFAULTS = RunOptions()
+_CHANGING = frozenset({"Write", "SectorErase", "MassErase"})
+"""Functions that change the memory."""
 RESTORE_BUFFER = 64 * 1024
 """Largest buffer when RAM is put back afterwards: all of it is read first, over the link."""
 
@@ -42,6 +46,8 @@ class Report:
     calls: int = 0
     sectors_erased: int = 0
     verified: str = "none"
+    bytes_restored: int = 0
+    """Bytes that interrupted writes had kept, put back."""
 
     @property
     def in_words(self) -> str:
@@ -49,7 +55,21 @@ class Report:
         how = "not verified" if self.verified == VerifyMode.NONE.value else "verified"
         there = f"{counted(self.bytes_skipped, 'byte')} already there, " if self.bytes_skipped else ""
         written = counted(self.bytes - self.bytes_skipped, "byte")
-        return f"{there}{written} written and {how}, {counted(self.sectors_erased, 'sector')} erased"
+        back = f", {counted(self.bytes_restored, 'kept byte')} put back" if self.bytes_restored else ""
+        return f"{there}{written} written and {how}, {counted(self.sectors_erased, 'sector')} erased{back}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was done to one storage: bytes that were there already, sectors erased, kept bytes put back."""
+
+    skipped: int = 0
+    sectors: int = 0
+    restored: int = 0
+
+    def and_also(self, other: Written) -> Written:
+        """Add both up."""
+        return Written(self.skipped + other.skipped, self.sectors + other.sectors, self.restored + other.restored)
 
 
 @dataclass(frozen=True)
@@ -84,6 +104,7 @@ class Flasher:
         self._memory: dict[int, bytes] = {}
         self._surroundings: quiesce.Surroundings | None = None
         self._calls_before = 0
+        self._restoring: KeptFile | None = None
 
     def __enter__(self) -> Flasher:
         if self._options.before is Before.RESET:
@@ -173,49 +194,62 @@ class Flasher:
     ) -> Report:
         """Erase, program and verify what differs; with full, all of it.
 
-        Kept bytes lie in a recovery file from before the first erase until they are verified, and what an interrupted
-        write left in it is put back. Raises also OutputError when that file cannot be written or used.
+        Kept bytes lie in a recovery file from before the first erase until they are verified. What interrupted writes
+        left is put back where it is certain that it belongs there. Raises KeptUnclear where it is not, before anything
+        is touched, and OutputError when a recovery file cannot be written or used.
         """
-        skipped = sectors = 0
+        written = Written()
         if len(jobs) > 1:  # what does not fit is to be known before anything is erased
             for job in jobs:
                 find_room(self._target, job.loader, *self._loading())
         for job in jobs:
-            there, erased = self._write_storage(job, verify, full=full)
-            skipped += job.content.within(there).size
-            sectors += erased
+            written = written.and_also(self._write_storage(job, verify, full=full))
         size = sum(job.content.size for job in jobs)
-        return Report(size, skipped, self.calls, sectors, verify.value)
+        return Report(size, written.skipped, self.calls, written.sectors, verify.value, written.restored)
 
-    def _write_storage(self, job: StorageJob, verify: VerifyMode, *, full: bool) -> tuple[tuple[Range, ...], int]:
-        """Write one storage; returns where content was already, and how many sectors were erased."""
+    def restore(self, loader: ExternalLoader, file: KeptFile) -> Report:
+        """Put the bytes of a recovery file back over whatever lies there, and delete it once they are verified."""
+        self._restoring = file
+        report = self.write((plan_storage(loader, file.content),))
+        leave(file, ())
+        return report
+
+    def _write_storage(self, job: StorageJob, verify: VerifyMode, *, full: bool) -> Written:
         storage = job.loader.storage
         opened = self.open(job.loader)
         inspection = Inspection(opened, self._phases)
-        keeping = Keeping(opened.identity, self._observe)
+        keeping = self._keeping(opened)
         asked = job.content
-        job = keeping.added_to(job)
         delta = everything(job) if full else self._delta(inspection, job)
+        touched = (storage.span,) if job.erase is EraseMode.CHIP else (*delta.touched, *delta.places)
+        restored = keeping.look(inspection.read_whole, job, touched)
+        if restored.pieces:
+            job = plan_storage(job.loader, job.content.over(restored), erase=job.erase, keep=job.keeping)
+            delta = everything(job) if full else self._delta(inspection, job)
         content = job.content.over(self._kept(inspection, delta, storage.erased_value))
         saved = content.within(without(content.ranges, asked.ranges))
-        gone = spans(storage.all_sectors if job.erase is EraseMode.CHIP else delta.erase)
-        keeping.secure((*content.ranges, *gone), saved)
+        keeping.secure(job, asked, content, spans(delta.erase))
         try:
-            erased = self._erase(opened, job, delta)
-            if len(erased) > len(delta.erase):
-                keeping.secure(spans(erased), saved)
+            erased = self._erase(opened, job, delta, keeping)
             places = joined((*delta.places, *delta.keep))
             if delta.touched and not full:
                 places = not_erased(content, places, storage.erased_value, storage.page_size)
             Programming(opened, self._phases).program(content.within(places))
             self._check(inspection, delta, content, saved, verify)
         except BaseException:
-            if saved.pieces:
-                keeping.say_where()
+            keeping.say_where()
             raise
-        if saved.pieces:
-            keeping.done()
-        return delta.skipped, len(erased)
+        keeping.done()
+        return Written(asked.within(delta.skipped).size, len(erased), restored.size)
+
+    def _keeping(self, opened: LoadedLoader) -> Keeping:
+        """Look for what earlier runs kept of this storage; raises OutputError for a file that cannot be used."""
+        loader, capabilities = opened.loader, self._target.capabilities
+        reached = f"{capabilities.server} {capabilities.place}".strip()
+        origin = Origin(opened.identity, reached, loader.sha256, loader.storage.erased_value, time.time())
+        files = overlapping(loader.storage.span) if not loader.storage.is_ram else ()
+        files = tuple(each for each in files if self._restoring is None or each.path != self._restoring.path)
+        return Keeping(origin, loader.storage.type, self._options.kept, self._observe, files)
 
     def _delta(self, inspection: Inspection, job: StorageJob) -> Delta:
         """Find out what is left to do."""
@@ -250,12 +284,12 @@ class Flasher:
             ) from error
         return Content(tuple(sorted((*read, *blank), key=lambda piece: piece[0])))
 
-    def _erase(self, opened: LoadedLoader, job: StorageJob, delta: Delta) -> tuple[Sector, ...]:
+    def _erase(self, opened: LoadedLoader, job: StorageJob, delta: Delta, keeping: Keeping) -> tuple[Sector, ...]:
         """Erase what is to be erased; all of it where the job says so, or allows it and nothing would be lost.
 
         Returns what was erased.
         """
-        erasing, storage = Erasing(opened, self._phases), job.loader.storage
+        erasing, storage = Erasing(opened, self._phases, keeping.begins), job.loader.storage
         if job.erase is EraseMode.CHIP and delta.erase:
             return erasing.chip()
         lost = not_erased(job.content, delta.skipped, storage.erased_value, storage.page_size)
@@ -276,8 +310,9 @@ class Flasher:
     def erase(self, loader: ExternalLoader, sectors: Sequence[Sector], *, chip: bool = False) -> Report:
         """Erase sectors (with chip: all of them, by MassErase) and see that they are blank; raises Mismatch."""
         opened = self.open(loader)
-        Keeping(opened.identity, self._observe).secure(spans(sectors))
-        erasing = Erasing(opened, self._phases)
+        keeping = self._keeping(opened)
+        keeping.erased_on_purpose((loader.storage.span,) if chip else spans(sectors))
+        erasing = Erasing(opened, self._phases, keeping.begins)
         size = sum(each.size for each in sectors)
         if chip:
             erasing.chip()
@@ -299,6 +334,8 @@ class Flasher:
     def call(self, loader: ExternalLoader, call: Call, *, init: bool) -> tuple[Returned, int]:
         """Make one raw call, after Init if so asked; returns its result and the bytes of stack used."""
         opened = self.open(loader)
+        if call.function in _CHANGING:
+            self._keeping(opened).called_raw(call.function)
         if init:
             opened.begin(Operation.READ)
         returned = opened.call(call)

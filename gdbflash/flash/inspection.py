@@ -85,6 +85,10 @@ class Inspection:
                 pieces=len(wrong),
             )
 
+    def read_whole(self, where: Range) -> bytes:
+        """Read one place, and see that it came right; raises Mismatch."""
+        return b"".join(data for _, data in self.read_proven((where,)))
+
     def _digests_of(self, slices: Sequence[tuple[Range, bytes]]) -> dict[Range, bytes]:
         """Compute the digests of what was read, by piece."""
         content = Content(tuple((where.address, memoryview(data)) for where, data in slices))

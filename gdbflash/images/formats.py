@@ -288,11 +288,12 @@ def _conflict(below: Sequence[Block], block: Block) -> ImageFileError:
     raise AssertionError("blocks that differ have a differing byte")
 
 
-def hex_text(address: int, data: bytes) -> str:
-    """Write bytes as Intel HEX text of 32-byte records."""
+def hex_text(pieces: Iterable[tuple[int, bytes]]) -> str:
+    """Write bytes by address as Intel HEX text of 32-byte records."""
     import bincopy
 
     file = bincopy.BinFile()
-    file.add_binary(data, address)
+    for address, data in pieces:
+        file.add_binary(data, address)
     text: str = file.as_ihex()
     return text

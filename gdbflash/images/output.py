@@ -9,6 +9,7 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -24,10 +25,11 @@ class OutputFile:
     regular file, such as /dev/null or a pipe, is written at once. Every method may raise OutputError.
     """
 
-    def __init__(self, path: Path, address: int) -> None:
+    def __init__(self, path: Path, address: int, *, as_it_is: bool = False) -> None:
+        """as_it_is: what is written has its form already."""
         self._path = path
         self._address = address
-        self._as_hex = path.suffix.lower() in (".hex", ".ihex")
+        self._as_hex = not as_it_is and path.suffix.lower() in (".hex", ".ihex")
         self._partial: Path | None = None
         self._file: BinaryIO
 
@@ -64,7 +66,7 @@ class OutputFile:
         try:
             self._file.flush()
             if self._as_hex and self._partial is not None:
-                text = hex_text(self._address, self._partial.read_bytes())
+                text = hex_text([(self._address, self._partial.read_bytes())])
                 self._file.seek(0)
                 self._file.truncate()
                 self._file.write(text.encode("ascii"))
@@ -86,3 +88,10 @@ class OutputFile:
             f"{self._path} could not be written ({error.strerror}). Choose another place with -o, or free some space.",
             path=str(self._path),
         )
+
+
+def write_hex(path: Path, pieces: Iterable[tuple[int, bytes]]) -> None:
+    """Write bytes by address into an Intel HEX file, which appears whole or not at all; raises OutputError."""
+    with OutputFile(path, 0, as_it_is=True) as file:
+        file.write(hex_text(pieces).encode("ascii"))
+        file.commit()

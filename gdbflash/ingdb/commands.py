@@ -14,6 +14,7 @@ from typing import Any
 
 import gdb
 
+from gdbflash.commands import kept as recovery
 from gdbflash.commands.requests import REQUESTS, file_named, loaders_named, run_options
 from gdbflash.commands.table import REACH, Command
 from gdbflash.errors import GdbflashError, InputError, Interrupted
@@ -130,6 +131,17 @@ class Commands:
             say(f"{request.announced.summary}\n")
             return
         outcome = request.carry_out(self.flashing(run_options(request.loaders, said, in_session=True)))
+        say(f"{outcome.said}{'' if outcome.is_answer else '.'}\n")
+
+    def kept(self, _row: Command, said: Said) -> None:
+        """Look after recovery files."""
+        if said["action"] == recovery.RESTORE:
+            request = recovery.restore(self.parameters.loaders(said["loader"]), said["file"])
+            outcome = request.carry_out(self.flashing(run_options(request.loaders, said, in_session=True)))
+        else:
+            output = file_named(said["output"]) if said["output"] else None
+            action = said["action"] or "list"
+            outcome = recovery.look(action, said["file"], older_than=said["older_than"], output=output)
         say(f"{outcome.said}{'' if outcome.is_answer else '.'}\n")
 
     def loader(self, _row: Command, said: Said) -> None:

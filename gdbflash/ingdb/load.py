@@ -130,7 +130,7 @@ def _hex_file(blocks: Sequence[Block], entry: int) -> str:
     lines = [
         line
         for block in blocks
-        for line in hex_text(block.address, bytes(block.data)).splitlines()
+        for line in hex_text([(block.address, bytes(block.data))]).splitlines()
         if line != _END_OF_FILE
     ]
     record = bytes((4, 0, 0, 5)) + (entry & ~1).to_bytes(4, "big")

@@ -117,6 +117,7 @@ def register() -> None:
     commands = Commands()
     own: dict[str, Action] = {
         "info": commands.info,
+        "kept": commands.kept,
         "load": commands.load,
         "loader": commands.loader,
         "status": commands.status,

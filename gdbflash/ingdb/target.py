@@ -111,6 +111,7 @@ class GdbTarget:
             server=self.profile.name,
             registers=self._core.names,
             work_area=self._server.work_area,
+            place=gdb.selected_inferior().connection.details or "",
         )
 
     @property

@@ -7,10 +7,11 @@ what real files show.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from operator import attrgetter
@@ -97,6 +98,8 @@ class ExternalLoader:
     findings: tuple[Finding, ...]
     code: tuple[Range, ...] = ()
     """Where its functions lie, as far as their sizes are known: bytes that no call changes."""
+    sha256: str = field(default="", compare=False)
+    """Of the file, in hex."""
     entry: int = 0
     """The ELF entry point as the file has it; 0 in some real files. Calls go to `functions`."""
 
@@ -145,7 +148,7 @@ def parse_loader(data: bytes, name: str) -> ExternalLoader:
     file = ElfFile(data, name, LoaderFileError)
     elf_segments = file.segments()
     symbols = tuple(file.symbols())
-    return _Assembly(name, file.entry, elf_segments, symbols).loader()
+    return replace(_Assembly(name, file.entry, elf_segments, symbols).loader(), sha256=hashlib.sha256(data).hexdigest())
 
 
 def describe(loader: ExternalLoader) -> dict[str, JsonValue]:

@@ -60,7 +60,7 @@ def connect(
         supported = _select(client, endpoint, profile)
         if not packets:
             client.command("-gdb-set debug remote 0")
-        target = MiTarget(client, profile or detect(_Asking(client, supported)), supported)
+        target = MiTarget(client, profile or detect(_Asking(client, supported)), supported, str(endpoint))
         target.look_at_core()
     except ConnectionLost as error:
         client.kill()

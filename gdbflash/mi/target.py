@@ -37,11 +37,12 @@ _THIS_HOST = ("127.0.0.1", "localhost", "[::1]")
 class MiTarget:
     """A target behind a GDB server; implements `target.Target`."""
 
-    def __init__(self, client: MiClient, profile: ServerProfile, supported: str) -> None:
+    def __init__(self, client: MiClient, profile: ServerProfile, supported: str, place: str = "") -> None:
         """Take over a client that is connected; `connect.connect` is the way to make one."""
         self._client = client
         self.profile = profile
         self.supported = supported
+        self._place = place
         self._memory = ProvenMemory(MiWire(client), profile)
         self._numbers: dict[str, int] = {}
         self._return = ReturnPoint(client)
@@ -61,6 +62,7 @@ class MiTarget:
             memory_while_running=self._tcl is not None,
             writes_while_running=self._tcl is not None and self._loads,
             work_area=self._work_area,
+            place=self._place,
         )
 
     def use_tcl(self, host: str, port: int, trace: Trace | None = None) -> None:

@@ -17,8 +17,8 @@ from gdbflash.onchip.call import SUCCESS, Call, Returned, Unreturned, expect_suc
 from gdbflash.onchip.digest import Key, Routine
 from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_used
 from gdbflash.onchip.placement import DeviceIdentity, Save, choose_layout, identify, initial_memory, placed
-from gdbflash.onchip.recovery import Identity
 from gdbflash.onchip.routine_code import ENTRY_CODE
+from gdbflash.onchip.state import Identity
 from gdbflash.onchip.workarea import watched
 from gdbflash.options import CallOptions
 from gdbflash.plan.jobs import EraseStep, need

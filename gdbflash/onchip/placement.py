@@ -24,6 +24,9 @@ _BKPT = bytes.fromhex("00be00be")
 """Two BKPT #0 on the return word: the net below the breakpoint."""
 
 
+_UNIQUE_ID_SIZE = 12
+
+
 @dataclass(frozen=True)
 class DeviceIdentity:
     """Which device this is: DBGMCU DEV_ID and the unit's unique ID in hex, as far as they could be read."""
@@ -42,11 +45,20 @@ def identify(target: Target, link_address: int) -> DeviceIdentity:
             continue
         if device.unique_id is None:
             return DeviceIdentity(device_id)
-        try:
-            return DeviceIdentity(device_id, target.read_memory(device.unique_id, 12).hex())
-        except TargetError:
-            return DeviceIdentity(device_id)
+        return DeviceIdentity(device_id, _unique_id(target, device.unique_id))
     return DeviceIdentity(None)
+
+
+def _unique_id(target: Target, address: int) -> str:
+    """Read the 96 bits that tell a unit from all others, in hex; empty where two reads differ or all bytes are equal.
+
+    What is 0x00 or 0xFF all over is no ID, but flash that is locked or not there.
+    """
+    try:
+        once, again = (target.read_memory(address, _UNIQUE_ID_SIZE) for _ in range(2))
+    except TargetError:
+        return ""
+    return once.hex() if once == again and len(set(once)) > 1 else ""
 
 
 def _word(target: Target, address: int) -> int | None:

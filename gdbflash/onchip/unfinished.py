@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gdbflash.errors import CallFailed, OutputError
-from gdbflash.onchip.recovery import Identity, path_for
+from gdbflash.onchip import state
+from gdbflash.onchip.state import Identity
 
 
 def _path(identity: Identity) -> Path:
-    return path_for(identity).with_suffix(".erasing")
+    return state.directory() / f"{identity.file_name}.erasing"
 
 
 @contextlib.contextmanager
@@ -28,9 +29,8 @@ def noted(identity: Identity, seconds: float) -> Iterator[None]:
     reason not to erase: only the next run will not know.
     """
     with contextlib.suppress(OSError, OutputError):
-        path = _path(identity)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"until": time.time() + seconds}))
+        state.made_directory()
+        _path(identity).write_text(json.dumps({"until": time.time() + seconds}))
     try:
         yield
     except CallFailed:

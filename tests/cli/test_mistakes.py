@@ -92,6 +92,7 @@ ON = ["-l", str(LOADER), "--gdb", "/nowhere/gdb"]
         (["checksum", PLACE, "1K", *ON], 3, "/nowhere/gdb (from --gdb) is not a program that can be run"),
         (["board", "--personality", "nobody"], 2, "There is no personality 'nobody'; choose one of board, "),
         (["board", "--image", "build"], 2, "is a directory"),
+        (["board", "--unit", "1234"], 2, "'1234' is no unique ID: give its 96 bits as 24 hex digits."),
         (["board", "--image", "nowhere/flash.bin"], 2, "The flash file nowhere/flash.bin cannot be used"),
         (["board", "--port", "70000"], 2, "70000 is not in the range"),
         (["gdbinit", "firmware.elf"], 2, "Got unexpected extra argument (firmware.elf)"),

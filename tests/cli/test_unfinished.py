@@ -21,12 +21,13 @@ from gdbflash.board.mishaps.inject import parse
 from gdbflash.board.soc.h750 import UID
 from gdbflash.cli.board import _function_of
 from gdbflash.errors import CallFailed
-from gdbflash.onchip import recovery, unfinished
+from gdbflash.onchip import unfinished
+from gdbflash.onchip.state import Identity
 from tests.support.boards import LOADER, running_board
 from tests.support.commandline import CommandLine
 
 FLASH = 0x90000000
-IDENTITY = recovery.Identity("chip", FLASH, 1 << 24, "00ff")
+IDENTITY = Identity("chip", FLASH, 1 << 24, "00ff")
 ERASE_SECONDS = 2.5
 TIMING = Timing(1e-6, 1e-6, 1e-6, 1e-6, ERASE_SECONDS, 1e-6, 1e-6, 0.0)
 
@@ -50,7 +51,7 @@ def test_an_erase_that_is_interrupted_leaves_one_until_its_time_is_over() -> Non
     with pytest.raises(KeyboardInterrupt), unfinished.noted(IDENTITY, 100):
         raise KeyboardInterrupt
     assert unfinished.seconds_left(IDENTITY) > 99
-    other = recovery.Identity("chip", FLASH, 1 << 24, "0100")
+    other = Identity("chip", FLASH, 1 << 24, "0100")
     assert unfinished.seconds_left(other) == 0
     unfinished.forget(IDENTITY)
     assert unfinished.seconds_left(IDENTITY) == 0
@@ -126,7 +127,7 @@ def test_the_next_run_waits_for_the_chip(tmp_path: Path, capsys: pytest.CaptureF
 def test_init_is_called_again_while_the_chip_may_be_busy(
     capsys: pytest.CaptureFixture[str], fails: str, note_lasts: float | None, code: int, times: range
 ) -> None:
-    identity = recovery.Identity("W25Q128_H750_QSPI", FLASH, 1 << 24, UID.hex())
+    identity = Identity("W25Q128_H750_QSPI", FLASH, 1 << 24, UID.hex())
     with running_board() as board:
         injection = parse([f"return:0:{LOADER}:Init{fails}"], _function_of)
         injection.into_board(board.machine)
@@ -143,7 +144,7 @@ def test_init_is_called_again_while_the_chip_may_be_busy(
 
 
 def test_ctrl_c_ends_the_wait(state: Path) -> None:
-    identity = recovery.Identity("W25Q128_H750_QSPI", FLASH, 1 << 24, UID.hex())
+    identity = Identity("W25Q128_H750_QSPI", FLASH, 1 << 24, UID.hex())
     with running_board() as board:
         injection = parse([f"return:0:{LOADER}:Init"], _function_of)
         injection.into_board(board.machine)

@@ -13,9 +13,7 @@ import pytest
 
 from gdbflash.board.mishaps.inject import parse
 from gdbflash.board.mishaps.link import LinkFault, PacketFault
-from gdbflash.board.soc.h750 import UID
 from gdbflash.cli.board import _function_of
-from gdbflash.onchip.recovery import Identity, path_for
 from tests.support.boards import LOADER
 from tests.support.faultbench import CAMPAIGN, FLASH, JOBS, NEVER, OLD, FaultBench, Job, children_of, fault_bench
 
@@ -188,11 +186,17 @@ def test_files_that_bytes_travel_in_cannot_be_written(
     bench.recover(JOBS[job])
 
 
-def test_the_disk_of_kept_bytes_is_full(bench: FaultBench, tmp_path: Path) -> None:
+def test_the_disk_of_kept_bytes_is_full(bench: FaultBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "state").mkdir()
-    part = path_for(Identity("W25Q128_H750_QSPI", FLASH, 1 << 24, UID.hex())).with_suffix(".part")
-    part.symlink_to("/dev/full")
-    outcome = bench.run_first(JOBS["write"])
+
+    def on_a_full_disk(**_: object) -> tuple[int, str]:
+        part = tmp_path / "state" / ".x.part"
+        part.symlink_to("/dev/full")
+        return os.open(part, os.O_RDWR), str(part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gdbflash.onchip.state.tempfile.mkstemp", on_a_full_disk)
+        outcome = bench.run_first(JOBS["write"])
     bench.injected += 1
     error = outcome.result["error"]
     assert (outcome.code, error["kind"]) == (1, "output")

@@ -67,7 +67,7 @@ def test_qemu_is_started_and_stopped_around_a_write(tmp_path: Path, capsys: pyte
     assert code == 0, shown
     assert result["bytes"] == len(data)
     assert running(tmp_path) == []
-    assert (tmp_path / "chip.bin").read_bytes() == data.ljust(AST1030.size, b"\xff")
+    assert (tmp_path / "chip.bin").read_bytes() == data.ljust(AST1030.chip_size, b"\xff")
 
 
 def test_a_board_of_our_own_is_started_with_what_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ from tests.support.qemuboard import (
     TICK_AND_COUNT,
     Board,
     RunningQemu,
+    qemu_version,
     running_qemu,
 )
 
@@ -194,7 +195,10 @@ def test_bytes_kept_by_a_write_that_hung_are_put_back_by_the_next(
     assert tool("write", image, "--timeout-scale", "0.3", loader=hanging) == 1
     assert (tool.error["kind"], tool.error["function"]) == ("call-timeout", "Write")
     assert len(list(state.glob("*"))) == 1
-    assert tool("write", image) == 0
+    # Neither is the unit known, nor is this the loader that kept them: somebody has to say whose they are.
+    assert tool("write", image) == 1
+    assert tool.error["kind"] == "kept-unclear"
+    assert tool("write", image, "--kept", "restore") == 0
     assert "put back" in tool.shown
     assert qemu.content()[: len(BEFORE)] == with_image(b"an image")
     assert list(state.glob("*")) == []
@@ -328,9 +332,12 @@ def test_interrupts_that_this_server_cannot_turn_off_are_refused(
         target.reset_and_run()
         target.close()
         tool = Tool(qemu, capsys)
-        assert tool("checksum", hex(board.flash), "1000", "--before", "none") == 3
-        assert "The program's SysTick cannot be turned off through this server" in tool.shown
-        assert "--before reset" in tool.shown
+        code = tool("checksum", hex(board.flash), "1000", "--before", "none")
+        # From 8.0 on QEMU's gdbstub gives PRIMASK and the other registers of M-profile cores, with which it can.
+        assert code == (0 if qemu_version() >= (8, 0) else 3), tool.shown
+        if code:
+            assert "The program's SysTick cannot be turned off through this server" in tool.shown
+            assert "--before reset" in tool.shown
         assert tool("checksum", hex(board.flash), "1000") == 0
 
 
@@ -350,7 +357,7 @@ def test_qemu_dying_is_a_lost_connection_and_loses_no_kept_bytes(
     (tmp_path / "again").mkdir()
     with running_qemu(board, tmp_path / "again", erased) as qemu:
         tool = Tool(qemu, capsys)
-        assert tool("write", image_at(tmp_path, board, b"an image")) == 0
+        assert tool("write", image_at(tmp_path, board, b"an image"), "--kept", "restore") == 0
         assert qemu.content()[: len(BEFORE)] == with_image(b"an image")
 
 

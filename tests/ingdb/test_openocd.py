@@ -95,5 +95,5 @@ def test_ctrl_c_and_a_time_out_give_the_session_back_through_openocd(gdb: Path, 
         assert "signal SIGINT" not in shown
         assert everything(session) == before
         assert "Hardware watchpoint 2: local" in terminal.run("continue")
-        shown = terminal.run(f"gdbflash write {image}@{FLASH + 0x20000:#x} --full")
+        shown = terminal.run(f"gdbflash write {image}@{FLASH + 0x20000:#x} --full --kept restore")
         assert "100000 bytes written and verified" in shown

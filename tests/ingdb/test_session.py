@@ -135,13 +135,14 @@ def test_ctrl_c_in_a_loader_call_stops_it_and_says_what_is_done(
     gdb: Path, image: Path, tmp_path: Path, undisturbed: int
 ) -> None:
     with debugging(gdb, tmp_path / "state", build("misbehaving", "IN_WRITE=hang")) as session:
+        session.board.chip.memory[120 * KIB] = 0  # to be kept
         before = everything(session)
         session.gdb.send(f"gdbflash write {image}@{FLASH:#x}")
         session.gdb.child.expect_exact("Erased 128 KiB")
         session.wait_until_running()
         session.gdb.press_ctrl_c()
         shown = session.gdb.wait()
-        assert "Interrupted while programming, after 0 B of 100 KiB. What comes after that was not programmed" in shown
+        assert "Interrupted while programming, after 0 B of 104 KiB. What comes after that was not programmed" in shown
         assert "Bytes to keep are safe in" in shown
         assert "Program received signal" not in shown
         assert_same(before, everything(session))
@@ -185,6 +186,7 @@ def test_ctrl_c_at_any_moment_gives_everything_back(
 def test_impatience_does_not_keep_the_session(gdb: Path, image: Path, tmp_path: Path, undisturbed: int) -> None:
     """Ctrl-C again and again while everything is put back, over a link that makes that slow."""
     with debugging(gdb, tmp_path / "state", build("misbehaving", "IN_WRITE=hang")) as session:
+        session.board.chip.memory[120 * KIB] = 0  # to be kept
         before = everything(session)
         session.gdb.send(f"gdbflash write {image}@{FLASH:#x}")
         session.gdb.child.expect_exact("Erased 128 KiB")

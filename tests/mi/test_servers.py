@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import re
 import signal
 import socket
 import struct
@@ -214,7 +215,7 @@ def test_a_profile_that_is_not_the_servers_fails_with_its_words(gdb: str, qemu: 
             target.reset_and_halt()
         with pytest.raises(CommandRefused, match="unknown command: 'nonsense'"):
             target.monitor("nonsense 1 2")
-        assert target.monitor("info version").startswith("7.")
+        assert re.match(r"\d+\.\d+", target.monitor("info version"))
     finally:
         target.close()
 

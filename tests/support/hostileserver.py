@@ -6,7 +6,7 @@ import contextlib
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from gdbflash.board.faces.packets import PacketReader, Signal, escape, frame
@@ -95,10 +95,10 @@ def flooding(piece: bytes) -> Callable[..., None]:
     return talk
 
 
-def spoiling(board_port: int, spoil: Spoil, until: bytes = b"", then: bytes = b"") -> Callable[..., None]:
+def spoiling(board_port: int, spoil: Spoil, until: Sequence[bytes] = (), then: bytes = b"") -> Callable[..., None]:
     """Pass everything on to a board and back, its answers spoiled.
 
-    until, then: once a client says the first, say the second for ever.
+    until, then: once a client says one of the first, say the second for ever.
     """
 
     def talk(connection: socket.socket, running: Conversation) -> None:
@@ -110,7 +110,7 @@ def spoiling(board_port: int, spoil: Spoil, until: bytes = b"", then: bytes = b"
                 data = running.hear(connection)
                 if data is None:
                     return
-                if until and until in data:
+                if any(each in data for each in until):
                     flooding(then)(connection, running)
                 board.sendall(data)
                 try:

@@ -93,7 +93,7 @@ def test_a_large_binary_file_stays_a_file(file: Path) -> None:
 @pytest.mark.usefixtures("small_memory")
 def test_a_large_file_of_records_is_read_as_that(tmp_path: Path) -> None:
     path = tmp_path / "large.hex"
-    path.write_text(image.hex_text(BASE, DATA), "ascii")
+    path.write_text(image.hex_text([(BASE, DATA)]), "ascii")
     assert load_image(path).blocks == (Block(BASE, DATA),)
 
 

@@ -152,8 +152,9 @@ class Dbgmcu(Registers):
 class Soc:
     """Memories and peripherals, put together."""
 
-    def __init__(self, hse_hz: int) -> None:
-        """hse_hz: the crystal."""
+    def __init__(self, hse_hz: int, unit: bytes = UID) -> None:
+        """hse_hz: the crystal. unit: the unique ID, 12 bytes."""
+        self.unit = unit
         self.on_clock_change: Callable[[], None] = lambda: None
         """Called when rcc.processor_hz may have changed."""
         self.memories = {name: Memory(name, base, size) for name, base, size in _RAMS}
@@ -197,7 +198,7 @@ class Soc:
             memory.fill_with_junk()
         self.flash.fill(0xFF)
         self.system_memory.fill(0xFF)
-        for address, content in ((UID_ADDRESS, UID), (FLASH_SIZE_ADDRESS, bytes([FLASH_SIZE >> 10, 0]))):
+        for address, content in ((UID_ADDRESS, self.unit), (FLASH_SIZE_ADDRESS, bytes([FLASH_SIZE >> 10, 0]))):
             offset = address - SYSTEM_MEMORY_BASE
             self.system_memory.content[offset : offset + len(content)] = content
 

@@ -1,0 +1,98 @@
+"""What the host remembers of targets between two runs: the folder it lies in, and how files get there.
+
+What belongs here: the folder, whose files these are, and writing that survives a crash; not what is remembered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from gdbflash.errors import OutputError
+
+ENVIRONMENT = "GDBFLASH_STATE"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A storage on a unit; unit is the MCU's unique ID in hex, or empty if unknown."""
+
+    storage: str
+    address: int
+    size: int
+    unit: str
+
+    @property
+    def file_name(self) -> str:
+        """A name, without an ending, that is the same for the same storage on the same unit."""
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", self.storage)[:60]
+        return f"{name}-{self.address:08X}-{self.unit or 'unknown-unit'}"
+
+
+def directory() -> Path:
+    """Name the folder: $GDBFLASH_STATE, or gdbflash in the platform's state folder; raises OutputError."""
+    explicit = os.environ.get(ENVIRONMENT)
+    if explicit:
+        return Path(explicit)
+    try:
+        usual = platformdirs.user_state_path("gdbflash", appauthor=False)
+    except RuntimeError:  # what pathlib raises for a user without a home
+        usual = Path()
+    if not usual.is_absolute():
+        raise OutputError(f"There is no home directory to keep bytes in. Set {ENVIRONMENT} to a folder for them.")
+    return usual
+
+
+def made_directory() -> Path:
+    """Make the folder, for its owner alone, where it is not there yet; raises OutputError, OSError."""
+    folder = directory()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def write_whole(path: Path, parts: Iterable[bytes]) -> None:
+    """Write and sync a file for its owner alone, which appears under its name whole or not at all; raises OSError."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=".part", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_directory(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file and sync it; raises OSError."""
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def remove(path: Path) -> None:
+    """Delete a file for good; one that is gone already is fine. Raises OSError."""
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def sync_directory(folder: Path) -> None:
+    """Have the names in a folder survive a crash; raises OSError."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
