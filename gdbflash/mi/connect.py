@@ -41,14 +41,16 @@ _SETTINGS = (
 def connect(
     endpoint: Endpoint,
     client: MiClient,
+    name: str = "",
     *,
     profile: ServerProfile | None = None,
     packets: bool = False,
 ) -> MiTarget:
     """Connect gdb to the server and learn what it is; profile None: tell it by asking.
 
-    The client belongs to the target from now on, and is ended where this fails. packets: have GDB tell the trace each
-    packet, too, for as long as the connection lasts.
+    The client belongs to the target from now on, and is ended where this fails. name: what the place is called, where
+    its address is a new one each time. packets: have GDB tell the trace each packet, too, for as long as the connection
+    lasts.
 
     Raises ServerMissing, or PrepareError when no core can be seen there.
     """
@@ -60,7 +62,7 @@ def connect(
         supported = _select(client, endpoint, profile)
         if not packets:
             client.command("-gdb-set debug remote 0")
-        target = MiTarget(client, profile or detect(_Asking(client, supported)), supported, str(endpoint))
+        target = MiTarget(client, profile or detect(_Asking(client, supported)), supported, name or str(endpoint))
         target.look_at_core()
     except ConnectionLost as error:
         client.kill()

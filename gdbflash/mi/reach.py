@@ -28,6 +28,10 @@ class Place:
 
     profile: ServerProfile | None
     endpoint: Endpoint
+    name: str
+    """What it is called where no unit can be told: the same for the same server each time."""
+    tcl_port: int | None = None
+    """Where its Tcl interpreter is known to listen."""
 
 
 @contextlib.contextmanager
@@ -43,13 +47,15 @@ def place(
             observe(Detailed("launched", f"Process {running.process} is {running.command}", {"pid": running.process}))
             if running.exposed:
                 observe(Noted("exposed", _exposed(profile)))
-            yield Place(profile, connect or parse_endpoint(running.endpoint))
+            endpoint = connect or parse_endpoint(running.endpoint)
+            yield Place(profile, endpoint, running.name, running.tcl_port)
         return
     if connect is not None:
-        yield Place(profile, connect)
+        yield Place(profile, connect, str(connect))
         return
     port = choose_port(profile, listening_ports(CANDIDATE_PORTS))
-    yield Place(profile, Endpoint(host="127.0.0.1", port=port))
+    endpoint = Endpoint(host="127.0.0.1", port=port)
+    yield Place(profile, endpoint, str(endpoint))
 
 
 def _exposed(profile: ServerProfile) -> str:
@@ -81,12 +87,12 @@ def reached(
         found = stack.enter_context(place(server, endpoint, launch, observe, log))
         begun = time.monotonic()
         observe(Started("connect", label=f"{found.profile.name if found.profile else 'server'} at {found.endpoint}"))
-        target = connect_gdb(found.endpoint, client, profile=found.profile, packets=log is not None)
+        target = connect_gdb(found.endpoint, client, found.name, profile=found.profile, packets=log is not None)
         stack.callback(target.close)
         observe(Detailed("gdb", f"gdb is {client.gdb}: {target.gdb_version}", {"gdb": str(client.gdb)}))
         told = "as named" if found.profile else "told by its answers"
         observe(Detailed("server", f"The server is {target.profile.title}, {told}; it supports {target.supported}"))
-        _use_tcl(target, found.endpoint, tcl, observe, log)
+        _use_tcl(target, found.endpoint, tcl or found.tcl_port, observe, log)
         observe(Finished("connect", time.monotonic() - begun))
         yield target
 

@@ -14,6 +14,7 @@ import select
 import shlex
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,9 @@ STOP_SECONDS = 3.0
 """Time for a server to end when asked to; QEMU writes out its drives."""
 LOOK_SECONDS = 0.05
 """Between two looks at whether a server listens or still runs."""
+_ATTEMPTS = 3
+"""To start it at free ports: another program may take one between the look and the start."""
+_TAKEN = re.compile(r"address already in use|couldn't bind|can't bind|could not bind|port .* in use", re.IGNORECASE)
 _LAST_LINES = 64
 _QUOTED_LINES = 6
 _TROUBLE = re.compile(r"error|fatal", re.IGNORECASE)
@@ -48,6 +52,10 @@ class Launched:
     """Its command line, quoted for a shell."""
     exposed: bool
     """Other machines can reach it, too."""
+    name: str = ""
+    """Its program and what the user had it told, without ports of ours: the same for the same server each time."""
+    tcl_port: int | None = None
+    """Where its Tcl interpreter listens, as far as it said so."""
 
 
 @contextlib.contextmanager
@@ -55,6 +63,8 @@ def launched(
     profile: ServerProfile, arguments: str, *, ready_seconds: float = READY_SECONDS, trace: Trace | None = None
 ) -> Iterator[Launched]:
     """Run a server with a shell-like string of arguments while the body runs; trace gets all that it says.
+
+    Where the arguments name no port it gets free ones, and others when one of those was taken meanwhile.
 
     Raises InputError when the arguments cannot be split, name no port where they must, or the profile has no program;
     ServerMissing when the program is missing, its port is taken, or it ends or does not listen within ready_seconds.
@@ -64,9 +74,42 @@ def launched(
     if launch is None:
         raise InputError(f"gdbflash does not know how to start {profile.title}. Start it yourself and use --connect.")
     try:
-        words = [*launch.arguments, *shlex.split(arguments)]
+        words = shlex.split(arguments)
     except ValueError as error:
         raise InputError(f"--launch {arguments!r} cannot be split into arguments: {error}.") from error
+    given = re.search(launch.port_argument, " ".join(words)) if launch.port_argument else None
+    for left in reversed(range(_ATTEMPTS)):
+        ours = () if given else _free(launch)
+        with contextlib.ExitStack() as stack:
+            try:
+                running = stack.enter_context(_running(profile, launch, ours, words, ready_seconds, trace))
+            except ServerMissing as error:
+                if left and ours and _TAKEN.search(error.message):
+                    continue
+                raise
+            yield running
+            return
+
+
+def _free(launch: Launch) -> tuple[str, ...]:
+    """Give the arguments that have a server listen at ports that are free now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        gdb, tcl, other = (each.getsockname()[1] for each in sockets)
+    return tuple(word.format(gdb=gdb, tcl=tcl, other=other) for word in launch.free_ports)
+
+
+@contextlib.contextmanager
+def _running(
+    profile: ServerProfile,
+    launch: Launch,
+    ours: Sequence[str],
+    theirs: Sequence[str],
+    ready_seconds: float,
+    trace: Trace | None,
+) -> Iterator[Launched]:
+    """Run a server with our ports and the user's arguments while the body runs; raises as `launched`."""
+    words = [*launch.arguments, *ours, *theirs]
     port = _expected_port(profile, launch, words)
     program = shutil.which(launch.program)
     if program is None:
@@ -84,6 +127,7 @@ def launched(
     command = shlex.join([program, *words])
     if launch.typed:
         command = " ".join([launch.typed, shlex.join(words[len(launch.arguments) :])]).strip()
+    name = shlex.join([launch.typed or launch.program, *theirs])
     if trace is not None:
         trace(">", command)
     with _closed(child), _Output(child.child_fd, trace) as output, _stopped(child):
@@ -91,8 +135,10 @@ def launched(
             port = _wait_ready(profile, launch, child, output, port, ready_seconds)
         except ServerMissing as error:
             raise ServerMissing(f"{error.message} Try its command line by itself: {command}", **error.data) from None
+        tcl = re.search(launch.tcl_ready, output.text) if launch.tcl_ready else None
+        tcl_port = _port(tcl["port"]) if tcl else None
         try:
-            yield Launched(f"127.0.0.1:{port}", child.pid, command, is_exposed(port))
+            yield Launched(f"127.0.0.1:{port}", child.pid, command, is_exposed(port), name, tcl_port)
         except (ConnectionLost, ServerMissing) as error:
             if not _ends(child, 1.0):
                 raise
@@ -172,7 +218,7 @@ def _expected_port(profile: ServerProfile, launch: Launch, words: Sequence[str])
                 server=profile.name,
             )
         port = named
-    if given is None and not launch.ready:
+    if (given is None and not launch.ready) or (given and given.groupdict().get("elsewhere")):
         raise InputError(
             f"The arguments for {profile.title} do not say where it shall listen for GDB. "
             f"Name a port of this machine, as in: {profile.start_with}",

@@ -32,10 +32,19 @@ class Launch:
     port_argument: str = ""
     """A regular expression for where its arguments, joined by spaces, tell it to listen.
 
-    Group `port` is the port, and may be missing where that is the default one.
+    Group `port` is the port, and may be missing where that is the default one; a group `elsewhere` is a place that is
+    none.
     """
     typed: str = ""
     """What a person types in place of the program and arguments above."""
+    free_ports: tuple[str, ...] = ()
+    """Arguments that have it listen at ports of ours, which come before the user's; {gdb}, {tcl} and {other} are ports.
+
+    They are given where the user's arguments do not match `port_argument`; where both name one, the user's, which comes
+    last, counts.
+    """
+    tcl_ready: str = ""
+    """A regular expression for its words about its Tcl port, with a group `port`."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,13 @@ PROFILES: dict[str, ServerProfile] = {
             name="openocd",
             title="OpenOCD",
             default_port=3333,
-            launch=Launch("openocd", r"Listening on port (?P<port>\d+) for gdb connections"),
+            # OpenOCD User's Guide, "Server Configuration": gdb_port, tcl_port and telnet_port; the last of each counts.
+            launch=Launch(
+                "openocd",
+                r"Listening on port (?P<port>\d+) for gdb connections",
+                free_ports=("-c", "gdb_port {gdb}", "-c", "tcl_port {tcl}", "-c", "telnet_port {other}"),
+                tcl_ready=r"Listening on port (?P<port>\d+) for tcl connections",
+            ),
             start_with="openocd -f interface/stlink.cfg -f target/stm32h7x.cfg",
             reset_halt=("monitor reset halt",),
             halt=("monitor halt",),
@@ -113,7 +128,10 @@ PROFILES: dict[str, ServerProfile] = {
             title="ST-LINK GDB server",
             default_port=61234,
             launch=Launch(
-                "ST-LINK_gdbserver", r"Waiting for debugger connection", port_argument=_OPTION.format("p|-port-number")
+                "ST-LINK_gdbserver",
+                r"Waiting for debugger connection",
+                port_argument=_OPTION.format("p|-port-number"),
+                free_ports=("-p", "{gdb}"),
             ),
             start_with="ST-LINK_gdbserver -p 61234 -d -e --halt -cp DIRECTORY_OF_STM32CUBEPROGRAMMER",
             # ST UM2576: `monitor reset` takes no argument here; it halts when the server runs with --halt.
@@ -125,7 +143,11 @@ PROFILES: dict[str, ServerProfile] = {
             title="QEMU",
             default_port=1234,
             # QEMU's manual, "GDB usage": -s is short for -gdb tcp::1234. It says nothing when it listens.
-            launch=Launch("qemu-system-arm", port_argument=r"(?:^| )--?(?:gdb tcp:[^: ]*:(?P<port>\d+)|s(?= |$))"),
+            launch=Launch(
+                "qemu-system-arm",
+                port_argument=r"(?:^| )--?(?:gdb (?:tcp:[^: ]*:(?P<port>\d+)|(?P<elsewhere>\S*))|s(?= |$))",
+                free_ports=("-gdb", "tcp:127.0.0.1:{gdb}"),
+            ),
             start_with="qemu-system-arm -M BOARD -S -gdb tcp:127.0.0.1:1234",
             # system_reset leaves a stopped machine stopped, and sends no stop reply.
             reset_halt=("monitor system_reset",),
@@ -140,6 +162,7 @@ PROFILES: dict[str, ServerProfile] = {
                 r"GDB server (?:started|listening) (?:at|on) port (?P<port>\d+)\s",
                 ("gdbserver",),
                 _OPTION.format("p|-port"),
+                free_ports=("--port", "{gdb}", "--telnet-port", "{other}"),
             ),
             start_with="pyocd gdbserver --persist",
             reset_halt=("monitor reset halt",),
@@ -149,7 +172,13 @@ PROFILES: dict[str, ServerProfile] = {
             name="jlink",
             title="J-Link GDB server",
             default_port=2331,
-            launch=Launch("JLinkGDBServer", r"Waiting for GDB connection", port_argument=_OPTION.format("port")),
+            # SEGGER UM08001, "GDB Server", "Command line options": -port, -swoport and -telnetport.
+            launch=Launch(
+                "JLinkGDBServer",
+                r"Waiting for GDB connection",
+                port_argument=_OPTION.format("port"),
+                free_ports=("-port", "{gdb}", "-swoport", "{tcl}", "-telnetport", "{other}"),
+            ),
             start_with="JLinkGDBServer -device DEVICE -if SWD",
             # SEGGER UM08001, "GDB Server": `monitor reset` resets and halts; `monitor go` starts the core.
             reset_halt=("monitor reset",),
@@ -162,7 +191,10 @@ PROFILES: dict[str, ServerProfile] = {
             title="st-util",
             default_port=4242,
             launch=Launch(
-                "st-util", r"Listening at \*?:(?P<port>\d+)\D", port_argument=_OPTION.format("p|-listen_port")
+                "st-util",
+                r"Listening at \*?:(?P<port>\d+)\D",
+                port_argument=_OPTION.format("p|-listen_port"),
+                free_ports=("-p", "{gdb}"),
             ),
             start_with="st-util",
             # It does not know how to detach.

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import subprocess
@@ -17,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from gdbflash.board.faces.stlinktcp import StlinkServer
+from gdbflash.board.machine import Machine
 from gdbflash.cli.main import main
 from tests.support.boards import LOADER
 from tests.support.gdbservers import free_port
@@ -97,11 +100,51 @@ def test_qemu_says_what_is_wrong_with_its_arguments(tmp_path: Path, capsys: pyte
     assert running(tmp_path) == []
 
 
-def test_qemu_must_be_told_where_to_listen(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["checksum", hex(SF2.flash), "1", "--server", "qemu", "--launch", "-M emcraft-sf2 -S"]
+def test_qemu_need_not_be_told_where_to_listen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = list(arguments(SF2, tmp_path, 1))
+    at = told.index("-gdb")
+    launch = shlex.join([*told[:at], *told[at + 2 :]])
+    words = ["checksum", hex(SF2.flash), "1", "--server", "qemu", "--launch", launch]
     code, _, shown = run(capsys, *words, "-l", str(SF2.build()))
-    assert code == 2
-    assert "-gdb tcp:127.0.0.1:1234" in shown
+    assert code == 0, shown
+
+
+def test_four_openocds_at_once(tmp_path: Path) -> None:
+    """Each finds its own ports, the Tcl one too, without being told."""
+    with contextlib.ExitStack() as stack:
+        tools = []
+        for number in range(4):
+            machine = stack.enter_context(Machine(unit=bytes([*range(11), number])))
+            probe = stack.enter_context(StlinkServer(machine, 0))
+            backend = f"-f interface/stlink.cfg -c 'hla_stlink_backend tcp {probe.port}' -f target/stm32h7x.cfg"
+            words = [
+                "-v",
+                "checksum",
+                "0x90000000",
+                "64K",
+                "--server",
+                "openocd",
+                "--launch",
+                backend,
+                "-l",
+                str(LOADER),
+            ]
+            tools.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "gdbflash", *words, "-l", str(LOADER)],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    env={**os.environ, "GDBFLASH_STATE": str(tmp_path / "state")},
+                )
+            )
+        ports = set()
+        for tool in tools:
+            shown = tool.communicate(timeout=100)[0]
+            assert tool.returncode == 0, shown
+            assert "byte sum" in shown
+            ports.update(re.findall(r"Its Tcl port (\d+) is used", shown))
+        assert len(ports) == 4
 
 
 @pytest.mark.parametrize(

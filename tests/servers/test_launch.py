@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 import time
@@ -255,10 +256,69 @@ def test_a_server_that_cannot_be_started_from_here() -> None:
         launched(PROFILES["blackmagic"], "").__enter__()
 
 
-@pytest.mark.parametrize("arguments", ["-M virt", "-M virt -gdb unix:/tmp/x", "-serial null -smp 2", "-M x-s"])
-def test_qemu_must_be_told_its_port(arguments: str) -> None:
+def told(profile: ServerProfile, arguments: str, tmp_path: Path) -> tuple[list[str], str]:
+    """Start a stand-in for a server; gives the arguments that it was told, and what it is called."""
+    assert profile.launch is not None
+    program = tmp_path / profile.launch.program
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >"$0.words"\necho READY\nexec sleep 60\n')
+    program.chmod(0o755)
+    launch = replace(profile.launch, program=str(program), ready="READY")
+    with launched(replace(profile, launch=launch), arguments) as running:
+        words = Path(f"{program}.words").read_text().splitlines()
+        return words[len(launch.arguments) :], running.name
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "ours"),
+    [
+        ("openocd", "-f my.cfg", ["-c", "gdb_port #", "-c", "tcl_port #", "-c", "telnet_port #"]),
+        ("qemu", "-M virt -S", ["-gdb", "tcp:127.0.0.1:#"]),
+        ("qemu", "-serial null -smp 2 -M x-s", ["-gdb", "tcp:127.0.0.1:#"]),
+        ("qemu", "-M virt -gdb tcp::5555", []),
+        ("qemu", "-M virt -s", []),
+        ("pyocd", "-t stm32h750", ["--port", "#", "--telnet-port", "#"]),
+        ("pyocd", "-p 3400", []),
+        ("stlink", "-d -e", ["-p", "#"]),
+        ("jlink", "-device STM32H750VB", ["-port", "#", "-swoport", "#", "-telnetport", "#"]),
+        ("st-util", "", ["-p", "#"]),
+        ("st-util", "-p 4300", []),
+    ],
+)
+def test_a_server_that_is_not_told_its_port_gets_free_ones(
+    name: str, arguments: str, ours: list[str], tmp_path: Path
+) -> None:
+    first, called = told(PROFILES[name], arguments, tmp_path)
+    second, called_again = told(PROFILES[name], arguments, tmp_path)
+    words = [re.sub(r"\b[1-9]\d{3,4}\b", "#", each) for each in first[: len(ours)]]
+    assert words == ours
+    assert first[len(ours) :] == arguments.split()
+    assert (first == second) == (not ours)
+    assert called == called_again == " ".join([str(tmp_path / str(PROFILES[name].launch.program)), arguments]).strip()  # type: ignore[union-attr]
+
+
+def test_qemu_that_is_told_to_listen_at_no_port_cannot_be_reached() -> None:
     with pytest.raises(InputError, match=r"as in: qemu-system-arm -M BOARD -S -gdb tcp:127\.0\.0\.1:1234"):
-        launched(PROFILES["qemu"], arguments).__enter__()
+        launched(PROFILES["qemu"], "-M virt -gdb unix:/tmp/x").__enter__()
+
+
+def test_a_port_taken_meanwhile_is_tried_again_with_another_three_times(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    code = (
+        f"import sys, time; open({str(starts)!r}, 'a').write(sys.argv[1] + chr(10)); "
+        f"fits = len(open({str(starts)!r}).readlines()) > int(sys.argv[2])\n"
+        'if not fits: sys.exit("couldn\'t bind gdb to socket on port " + sys.argv[1])\n'
+        "print('READY', flush=True); " + SLEEP
+    )
+    fake = server(code, ready="READY", port_argument="")
+    assert fake.launch is not None
+    profile = replace(fake, launch=replace(fake.launch, free_ports=("{gdb}",)))
+    with launched(profile, "2"):
+        ports = starts.read_text().split()
+    assert len(ports) == len(set(ports)) == 3
+    starts.unlink()
+    with pytest.raises(ServerMissing, match="couldn't bind gdb"):
+        launched(profile, "3").__enter__()
+    assert len(starts.read_text().split()) == 3
 
 
 @pytest.mark.parametrize("number", ["65536", "1" * 5000])
@@ -284,7 +344,6 @@ def test_a_port_that_is_none_in_words_of_a_server_counts_as_no_port() -> None:
         ("qemu", "-S -s", 1234),
         ("stlink", "-cp /opt/p1 -p 61000 -d", 61000),
         ("stlink", "--port-number 61000", 61000),
-        ("stlink", "-cp /opt -d", 61234),
         ("jlink", "-device STM32H750VB -port 2400", 2400),
         ("pyocd", "-t stm32h750 -p 3400", 3400),
         ("pyocd", "--port=3400", 3400),
