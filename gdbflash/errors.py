@@ -10,6 +10,7 @@ What belongs here: every exception that leaves a module of this package, and not
     ├── SetupError            no session on the target came about
     │   ├── GdbMissing        no usable gdb
     │   ├── ServerMissing     nobody listens, refused, or not a GDB server
+    │   ├── TargetInUse       another process of ours has the target
     │   └── PrepareError      the target could not be halted, or its RAM could not be prepared
     ├── ConnectionLost        gdb or the server went away in the middle
     ├── TargetError           the target, the loader or a comparison failed
@@ -122,6 +123,12 @@ class PrepareError(SetupError):
     """The target could not be halted, or its RAM could not be prepared."""
 
     kind = "prepare"
+
+
+class TargetInUse(SetupError):
+    """Another process has the target; data: process, host, since."""
+
+    kind = "in-use"
 
 
 class ConnectionLost(GdbflashError):

@@ -38,7 +38,7 @@ def gdbflash_start():
     sites = [root] + [site for each in environments if each
                       for site in glob.glob(os.path.join(each, "lib", "python3*", "site-packages"))]
     from importlib.util import find_spec
-    for needed in ("elftools", "bincopy", "platformdirs"):
+    for needed in ("elftools", "bincopy", "platformdirs", "filelock"):
         if find_spec(needed) is None:
             sys.path += [site for site in sites if gdbflash_holds(site, needed)][:1]
         if find_spec(needed) is None:

@@ -16,6 +16,12 @@ settings.register_profile("gdbflash", deadline=None)
 settings.load_profile("gdbflash")
 
 
+@pytest.fixture(autouse=True)
+def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept bytes and locks of a test are no other's: virtual boards in its process all have the same unique ID."""
+    monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path_factory.getbasetemp() / "state"))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --full."""
     parser.addoption("--full", action="store_true", help="run the long campaigns too")

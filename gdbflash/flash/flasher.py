@@ -5,12 +5,13 @@ What belongs here: policy. Decisions that need no target are in `plan`, the use 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from gdbflash.errors import ConnectionLost, GdbflashError, PrepareError, TargetError
+from gdbflash.errors import ConnectionLost, GdbflashError, OutputError, PrepareError, TargetError
 from gdbflash.events import Noted, Observer, counted, unobserved
 from gdbflash.flash.erasing import Erasing
 from gdbflash.flash.inspection import Inspection
@@ -19,11 +20,13 @@ from gdbflash.flash.kept_files import KeptFile, Origin, leave, overlapping
 from gdbflash.flash.phases import Phases
 from gdbflash.flash.programming import Programming
 from gdbflash.loaders.stldr import ExternalLoader, Sector
+from gdbflash.locks import Lock, hold
 from gdbflash.onchip import quiesce
 from gdbflash.onchip.call import Call, Returned
 from gdbflash.onchip.faults import exception_name
 from gdbflash.onchip.loaded import LoadedLoader, Operation, find_room, load
-from gdbflash.onchip.placement import Save
+from gdbflash.onchip.placement import Save, identify
+from gdbflash.onchip.state import made_directory
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
 from gdbflash.plan.delta import Delta, everything, not_erased, remaining, units_of
 from gdbflash.plan.jobs import Content, EraseMode, StorageJob, plan_storage, spans
@@ -105,8 +108,35 @@ class Flasher:
         self._surroundings: quiesce.Surroundings | None = None
         self._calls_before = 0
         self._restoring: KeptFile | None = None
+        self._lock: Lock | None = None
 
     def __enter__(self) -> Flasher:
+        self._claim()
+        try:
+            self._take()
+        except BaseException:
+            self._let_go()
+            raise
+        return self
+
+    def _claim(self) -> None:
+        """Have the target for this process alone; raises TargetInUse."""
+        unit = identify(self._target, 0).unit
+        place = self._target.capabilities.place or self._target.capabilities.server
+        name = unit or re.sub(r"[^A-Za-z0-9_.-]+", "_", place)[-80:]
+        try:
+            self._lock = hold(
+                made_directory() / "locks" / f"{name}.lock", f"the unit {unit}" if unit else f"the target at {place}"
+            )
+        except (OSError, OutputError) as error:
+            self._observe(Noted("no-lock", f"Whether another process uses the target cannot be told: {error}"))
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _take(self) -> None:
         if self._options.before is Before.RESET:
             self._target.reset_and_halt()
         if self._options.after in (After.RUN, After.RESTORE):
@@ -117,19 +147,19 @@ class Flasher:
         if self._options.before is Before.NONE:
             check_thread_mode(self._target)
             self._surroundings = quiesce.quieten(self._target)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, ConnectionLost):
-            return
         try:
-            self._leave()
+            if not isinstance(error, ConnectionLost):
+                self._leave()
         except GdbflashError as trouble:
             if error is None:
                 raise
             self._observe(Noted("close-failed", f"Leaving the target failed too: {trouble.message}"))
+        finally:
+            self._let_go()
 
     def _leave(self) -> None:
         after = self._options.after

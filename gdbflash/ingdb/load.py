@@ -105,7 +105,7 @@ def compare_internal(program: Program, target: Target) -> None:
 
 def _load(program: Program, blocks: Sequence[Block], what: str) -> None:
     with temporary_folder() as folder:
-        path = Path(folder) / "part.hex"
+        path = folder / "part.hex"
         path.write_text(_hex_file(blocks, program.entry), "ascii")
         try:
             try:

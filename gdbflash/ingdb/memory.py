@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import gdb
 
@@ -25,13 +24,13 @@ class GdbWire:
 
     def __init__(self) -> None:
         self._temporary = temporary_folder()
-        self._folder = Path(self._temporary.name)
+        self._folder = self._temporary.path
         self._binary = gdb.parameter(_X_PACKET)
         self._touched = False
 
     def close(self) -> None:
         """Give the user's setting back, and remove the files."""
-        self._temporary.cleanup()
+        self._temporary.remove()
         if self._touched:
             run(f"set {_X_PACKET} {'auto' if self._binary is None else 'on' if self._binary else 'off'}")
 

@@ -10,12 +10,14 @@ import contextlib
 import re
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gdb
 from gdb.unwinder import Unwinder, register_unwinder
 
 from gdbflash.errors import printable
+from gdbflash.locks import TemporaryFolder
 from gdbflash.runlog import Trace
 
 _SETTINGS = (
@@ -75,10 +77,10 @@ def shown(text: str) -> str:
     return printable(text, "\n\r\t").encode(charset, "backslashreplace").decode(charset)
 
 
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+def temporary_folder() -> TemporaryFolder:
     """Make a folder for files that GDB commands name: GDB 13 reads a name up to the next blank, quoted or not."""
     folder = tempfile.gettempdir()
-    return tempfile.TemporaryDirectory(prefix="gdbflash-", dir="/tmp" if re.search(r"\s", folder) else folder)
+    return TemporaryFolder(Path("/tmp" if re.search(r"\s", folder) else folder))
 
 
 class UserSession:

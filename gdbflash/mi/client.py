@@ -14,10 +14,8 @@ import itertools
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
-import tempfile
 import textwrap
 import time
 from collections import deque
@@ -29,6 +27,7 @@ from typing import Union
 from pygdbmi.gdbmiparser import parse_response
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError, GdbMissing, InputError
+from gdbflash.locks import TemporaryFolder
 from gdbflash.runlog import Trace
 
 MiValue = Union[str, "list[MiValue]", "dict[str, MiValue]"]
@@ -142,7 +141,8 @@ class MiClient:
         """Start gdb in a private directory, free of start-up files; raises GdbMissing."""
         self.gdb = gdb
         """The program."""
-        self.directory = Path(tempfile.mkdtemp(prefix="gdbflash-"))
+        self._folder = TemporaryFolder()
+        self.directory = self._folder.path
         """gdb's working directory: names of transfer files need no quoting, and no .gdbinit lies there."""
         self._trace = trace
         self._tokens = itertools.count(1)
@@ -157,7 +157,7 @@ class MiClient:
         try:
             self._process = self._start(gdb)
         except OSError as error:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            self._folder.remove()
             raise GdbMissing(f"{gdb} could not be started ({error.strerror}).", gdb=str(gdb)) from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -301,7 +301,7 @@ class MiClient:
         for pipe in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self._folder.remove()
 
     # The pipes
 

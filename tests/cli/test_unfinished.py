@@ -25,6 +25,7 @@ from gdbflash.onchip import unfinished
 from gdbflash.onchip.state import Identity
 from tests.support.boards import LOADER, running_board
 from tests.support.commandline import CommandLine
+from tests.support.folders import left_in
 
 FLASH = 0x90000000
 IDENTITY = Identity("chip", FLASH, 1 << 24, "00ff")
@@ -44,7 +45,7 @@ def test_an_erase_that_ends_leaves_no_note(state: Path) -> None:
     assert unfinished.seconds_left(IDENTITY) == 0
     with pytest.raises(CallFailed), unfinished.noted(IDENTITY, 100):
         raise CallFailed("MassErase returned 0")
-    assert list(state.iterdir()) == []
+    assert left_in(state) == []
 
 
 def test_an_erase_that_is_interrupted_leaves_one_until_its_time_is_over() -> None:
@@ -110,7 +111,7 @@ def test_the_next_run_waits_for_the_chip(tmp_path: Path, capsys: pytest.CaptureF
         assert "A chip erase was interrupted and may still go on" in outcome.shown
         assert bytes(chip.memory[:1000]) == random.Random(1).randbytes(1000)
         assert bytes(chip.memory[1000:]) == b"\xff" * ((1 << 24) - 1000)
-        assert list(state.iterdir()) == []
+        assert left_in(state) == []
     chip.close()
 
 
@@ -159,4 +160,4 @@ def test_ctrl_c_ends_the_wait(state: Path) -> None:
             _, shown = run.communicate(timeout=20)
         assert run.returncode == 130
         assert shown == "error: Interrupted while waiting for the chip.\n"
-        assert len(list(state.iterdir())) == 1, "the next run knows, too"
+        assert len(left_in(state)) == 1, "the next run knows, too"

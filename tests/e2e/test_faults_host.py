@@ -16,6 +16,7 @@ from gdbflash.board.mishaps.link import LinkFault, PacketFault
 from gdbflash.cli.board import _function_of
 from tests.support.boards import LOADER
 from tests.support.faultbench import CAMPAIGN, FLASH, JOBS, NEVER, OLD, FaultBench, Job, children_of, fault_bench
+from tests.support.folders import left_in
 
 Event = dict[str, Any]
 
@@ -203,5 +204,5 @@ def test_the_disk_of_kept_bytes_is_full(bench: FaultBench, tmp_path: Path, monke
     assert "could not be saved" in error["message"]
     assert "(No space left on device), so nothing was erased there" in error["message"]
     assert bytes(bench.board.chip.memory[: len(OLD)]) == OLD
-    assert not list((tmp_path / "state").iterdir())
+    assert not left_in(tmp_path / "state")
     bench.recover(JOBS["write"])

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.boards import LOADER, RunningBoard, running_board
 from tests.support.faultbench import CAMPAIGN, AtPacket, children_of
+from tests.support.folders import left_in
 
 KIB = 1024
 FLASH = 0x90000000
@@ -98,7 +99,7 @@ def test_the_first_signal_ends_after_the_current_call(
     assert code == 0, shown
     assert "bytes kept by an interrupted write are put back" in shown
     assert bytes(board.chip.memory[:SIZE]) == files["after"]
-    assert list((tmp_path / "state").iterdir()) == []
+    assert left_in(tmp_path / "state") == []
 
 
 def test_a_hang_up_that_is_told_twice_still_waits_for_the_current_call(
@@ -235,7 +236,7 @@ def see_it_whole(board: RunningBoard, folder: Path, files: dict[str, bytes]) -> 
     code, _, shown = finish(start(board, folder))
     assert code == 0, shown
     assert bytes(board.chip.memory[:SIZE]) == files["after"]
-    assert list((folder / "state").iterdir()) == []
+    assert left_in(folder / "state") == []
 
 
 @pytest.mark.timeout(CAMPAIGN)

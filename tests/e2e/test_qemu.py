@@ -18,6 +18,7 @@ from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import started
 from gdbflash.mi.target import MiTarget
 from gdbflash.servers.endpoint import parse_endpoint
+from tests.support.folders import left_in
 from tests.support.gdbservers import gdb_path
 from tests.support.qemuboard import (
     AST1030,
@@ -124,7 +125,7 @@ def test_what_is_written_is_in_the_file_and_comes_back(
     expected = with_image(data)
     assert back.read_bytes() == expected[1 : 300 * KIB + 2]
     assert qemu.content() == expected.ljust(board.size, b"\xff")
-    assert list(state.glob("*")) == []
+    assert left_in(state) == []
 
 
 @boards
@@ -194,14 +195,14 @@ def test_bytes_kept_by_a_write_that_hung_are_put_back_by_the_next(
     hanging = board.build("HANGS_IN_WRITE")
     assert tool("write", image, "--timeout-scale", "0.3", loader=hanging) == 1
     assert (tool.error["kind"], tool.error["function"]) == ("call-timeout", "Write")
-    assert len(list(state.glob("*"))) == 1
+    assert len(left_in(state)) == 1
     # Neither is the unit known, nor is this the loader that kept them: somebody has to say whose they are.
     assert tool("write", image) == 1
     assert tool.error["kind"] == "kept-unclear"
     assert tool("write", image, "--kept", "restore") == 0
     assert "put back" in tool.shown
     assert qemu.content()[: len(BEFORE)] == with_image(b"an image")
-    assert list(state.glob("*")) == []
+    assert left_in(state) == []
 
 
 @boards

@@ -39,7 +39,7 @@ def run_gdb(gdb: Path, *arguments: str, cwd: Path, **environment: str) -> str:
 def installed(site: Path) -> Path:
     """Lay the package and what it needs inside GDB out as pip does; gives the script."""
     shutil.copytree(ROOT / "gdbflash", site / "gdbflash", ignore=shutil.ignore_patterns("__pycache__", "board"))
-    for name in ("elftools", "bincopy", "humanfriendly", "argparse_addons", "platformdirs"):
+    for name in ("elftools", "bincopy", "humanfriendly", "argparse_addons", "platformdirs", "filelock"):
         # The path finder itself: humanfriendly, once imported, takes its own specification away.
         found = importlib.machinery.PathFinder.find_spec(name)
         assert found is not None

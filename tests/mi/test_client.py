@@ -13,6 +13,7 @@ import pytest
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbMissing, InputError
 from gdbflash.mi.client import MiClient, c_string
+from tests.support.folders import left_in
 from tests.support.gdbservers import GDBS, gdb_path, interrupt_soon
 
 SLEEP = '-interpreter-exec console "python import time; time.sleep({})"'
@@ -120,7 +121,7 @@ def test_a_gdb_that_is_killed_in_the_middle_is_noticed_at_once(client: MiClient)
 
 def test_closing_leaves_neither_process_nor_directory(client: MiClient) -> None:
     assert client.directory.is_dir()
-    assert list(client.directory.iterdir()) == []
+    assert left_in(client.directory) == []
     client.close()
     client.close()
     assert not client.directory.exists()

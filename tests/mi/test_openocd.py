@@ -16,6 +16,7 @@ from gdbflash.mi.find_gdb import started
 from gdbflash.mi.target import MiTarget
 from gdbflash.servers.endpoint import Endpoint
 from tests.support import gdbservers
+from tests.support.folders import left_in
 from tests.support.gdbservers import BOARD_RAM, GDBS, RunningServer, gdb_path, interrupt_soon, start_call
 from tests.support.openocd import TRANSPORTS, running_openocd
 
@@ -132,7 +133,7 @@ def test_ctrl_c_in_the_middle_of_a_transfer_leaves_the_target_usable(bench: Benc
         interrupt_soon(0.3)
         with pytest.raises(KeyboardInterrupt):
             transfer()
-        assert list(bench.target.gdb_directory.iterdir()) == []
+        assert left_in(bench.target.gdb_directory) == []
         bench.target.write_memory(BOARD_RAM, b"after")
         assert bench.target.read_memory(BOARD_RAM, 5) == b"after"
         assert bench.target.read_registers(["r1"]) == {"r1": 0}

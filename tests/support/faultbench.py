@@ -27,6 +27,7 @@ from gdbflash.cli.board import _function_of
 from gdbflash.cli.main import main
 from tests.support.boards import LOADER, RunningBoard, running_board
 from tests.support.commandline import Outcome
+from tests.support.folders import left_in
 
 FLASH = 0x90000000
 BLOCK = 64 * 1024
@@ -165,7 +166,7 @@ class FaultBench:
         assert again.code == 0, again.shown
         assert self.done(job, again)
         state = Path(os.environ["GDBFLASH_STATE"])
-        assert not state.exists() or not list(state.iterdir()), "kept bytes were left behind"
+        assert not left_in(state), "kept bytes were left behind"
 
     def start_server(self) -> None:
         """Start the board's server anew, after it was killed."""

@@ -47,6 +47,7 @@ LARGEST = 20
 OWNERS: dict[str, set[str]] = {
     "elftools": {"gdbflash.elf"},
     "bincopy": {"gdbflash.images.formats"},
+    "filelock": {"gdbflash.locks"},
     "platformdirs": {"gdbflash.onchip.state"},
     "itanium_demangler": {"gdbflash.loaders.demangle"},
     "pygdbmi": {"gdbflash.mi.client"},
