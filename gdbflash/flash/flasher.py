@@ -26,7 +26,7 @@ from gdbflash.onchip.call import Call, Returned
 from gdbflash.onchip.faults import exception_name
 from gdbflash.onchip.loaded import LoadedLoader, Operation, find_room, load
 from gdbflash.onchip.placement import Save, identify
-from gdbflash.onchip.state import made_directory
+from gdbflash.onchip.state import made_directory, sweep
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
 from gdbflash.plan.delta import Delta, everything, not_erased, remaining, units_of
 from gdbflash.plan.jobs import Content, EraseMode, StorageJob, plan_storage, spans
@@ -275,6 +275,7 @@ class Flasher:
     def _keeping(self, opened: LoadedLoader) -> Keeping:
         """Look for what earlier runs kept of this storage; raises OutputError for a file that cannot be used."""
         loader, capabilities = opened.loader, self._target.capabilities
+        sweep(opened.identity)
         reached = f"{capabilities.server} {capabilities.place}".strip()
         origin = Origin(opened.identity, reached, loader.sha256, loader.storage.erased_value, time.time())
         files = overlapping(loader.storage.span) if not loader.storage.is_ram else ()

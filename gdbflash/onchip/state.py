@@ -59,7 +59,7 @@ def made_directory() -> Path:
 
 def write_whole(path: Path, parts: Iterable[bytes]) -> None:
     """Write and sync a file for its owner alone, which appears under its name whole or not at all; raises OSError."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".part", dir=path.parent)
     partial = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -73,6 +73,14 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def sweep(identity: Identity) -> None:
+    """Delete what a killed run left half written; only for who has the unit, so that it is nobody's any more."""
+    with contextlib.suppress(OSError, OutputError):
+        if identity.unit:
+            for each in directory().glob(f".{identity.file_name}-*.part"):
+                each.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: bytes) -> None:

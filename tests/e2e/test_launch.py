@@ -118,18 +118,7 @@ def test_four_openocds_at_once(tmp_path: Path) -> None:
             machine = stack.enter_context(Machine(unit=bytes([*range(11), number])))
             probe = stack.enter_context(StlinkServer(machine, 0))
             backend = f"-f interface/stlink.cfg -c 'hla_stlink_backend tcp {probe.port}' -f target/stm32h7x.cfg"
-            words = [
-                "-v",
-                "checksum",
-                "0x90000000",
-                "64K",
-                "--server",
-                "openocd",
-                "--launch",
-                backend,
-                "-l",
-                str(LOADER),
-            ]
+            words = ["-v", "checksum", "0x90000000", "64K", "--server", "openocd", "--launch", backend]
             tools.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "gdbflash", *words, "-l", str(LOADER)],

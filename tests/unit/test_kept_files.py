@@ -92,6 +92,16 @@ def test_what_is_left_of_a_file_stays_begun() -> None:
     assert not file.path.exists()
 
 
+def test_what_a_killed_run_left_half_written_is_removed_by_the_next_one_of_its_unit() -> None:
+    folder = saved().path.parent
+    (folder / f".{IDENTITY.file_name}-x-y.part").touch()
+    other = folder / f".{Identity('W25Q', AT, 1 << 24, '').file_name}-x-y.part"
+    other.touch()
+    state.sweep(IDENTITY)
+    state.sweep(Identity("W25Q", AT, 1 << 24, ""))
+    assert list(folder.glob(".*.part")) == [other]
+
+
 def test_each_step_is_synced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes before the name, the name with its folder, and the line before the erase."""
     synced: list[str] = []
