@@ -27,7 +27,7 @@ from gdbflash.errors import (
     SetupError,
     TargetError,
 )
-from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Observer, Planned, Started
+from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Observer, Planned, Started, Waited
 from gdbflash.flash.flasher import Checksum, Flasher, Report
 from gdbflash.images.formats import Image, load_image, merge_images
 from gdbflash.loaders.stldr import ExternalLoader, load_loader
@@ -85,6 +85,7 @@ __all__ = [
     "Target",
     "TargetError",
     "VerifyMode",
+    "Waited",
     "connect",
     "launch",
     "load_image",

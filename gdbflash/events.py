@@ -40,6 +40,14 @@ class Advanced:
 
 
 @dataclass(frozen=True)
+class Waited:
+    """The chip is waited for within a phase; seconds so far, and at most."""
+
+    done: float
+    total: float
+
+
+@dataclass(frozen=True)
 class Finished:
     """A phase ended well; seconds is its duration."""
 
@@ -67,7 +75,7 @@ class Detailed:
     data: dict[str, JsonValue] = field(default_factory=dict)
 
 
-Event = Planned | Started | Advanced | Finished | Noted | Detailed
+Event = Planned | Started | Advanced | Waited | Finished | Noted | Detailed
 Observer = Callable[[Event], None]
 
 

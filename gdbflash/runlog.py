@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from gdbflash.errors import GdbflashError, InputError, OutputError
-from gdbflash.events import Advanced, Event, Finished, Planned, Started
+from gdbflash.events import Advanced, Event, Finished, Planned, Started, Waited
 
 Trace = Callable[[str, str], None]
 """Called with a direction (">" sent, "<" received) or a speaker's name, and each line said."""
@@ -102,6 +102,8 @@ def _in_words(event: Event) -> str:
         return f"{event.phase} begins: {event.total} bytes {event.label}".rstrip()
     if isinstance(event, Advanced):
         return f"{event.phase}: {event.done} bytes done"
+    if isinstance(event, Waited):
+        return f"the chip is waited for: {event.done:.1f} s of up to {event.total:.1f} s"
     if isinstance(event, Finished):
         return f"{event.phase} ends after {event.seconds:.3f} s"
     return event.summary if isinstance(event, Planned) else f"{event.code}: {event.message}"

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
 from gdbflash.errors import GdbflashError, JsonValue, printable
-from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Planned, Started, bytes_in_words
+from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Planned, Started, Waited, bytes_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal
@@ -105,6 +105,10 @@ class Console:
             self._done = event.done
             if self._progress is not None:
                 self._progress.update(self._progress.task_ids[0], completed=event.done)
+        elif isinstance(event, Waited):
+            if self._progress is not None:
+                said = f"{self._started.phase} (waiting for the chip, {event.done:.0f} s of up to {event.total:.0f} s)"
+                self._progress.update(self._progress.task_ids[0], description=said)
         elif isinstance(event, Finished):
             self._end(event)
         elif isinstance(event, Noted):
@@ -233,6 +237,8 @@ def _as_object(event: Event) -> dict[str, JsonValue]:
         return {"event": "start", "phase": event.phase, "total": event.total, "label": event.label}
     if isinstance(event, Advanced):
         return {"event": "advance", "phase": event.phase, "done": event.done}
+    if isinstance(event, Waited):
+        return {"event": "wait", "done": round(event.done, 1), "total": round(event.total, 1)}
     if isinstance(event, Finished):
         return {"event": "finish", "phase": event.phase, "seconds": round(event.seconds, 3)}
     return {"event": "note", "code": event.code, "message": event.message, **event.data}

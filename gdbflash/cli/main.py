@@ -92,7 +92,7 @@ def flashing(settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ..
     place = (reach.server, reach.connect, reach.launch, reach.gdb, settings.log)
     with (
         interruption.installed(),
-        reached(*place, observe, reach.tcl) as target,
+        reached(*place, observe, reach.tcl, reach.patience) as target,
         Flasher(target, options, observe, lambda: interruption.requested) as flasher,
     ):
         yield flasher
@@ -183,12 +183,14 @@ def doctor(settings: Settings, reach: Reach) -> Data:
         show(check)
     try:
         place = (reach.server, reach.connect, reach.launch, reach.gdb, settings.log)
-        with Interruption().installed(), reached(*place, settings.observe, reach.tcl) as target:
-            if reach.before == Before.RESET.value:
-                target.reset_and_halt()
-            for check in check_target(target, loaders, reach.ram):
-                show(check)
-            show(leave(target, After(reach.after or After.RUN)))
+        with Interruption().installed(), reached(*place, settings.observe, reach.tcl, reach.patience) as target:
+            try:
+                if reach.before == Before.RESET.value:
+                    target.reset_and_halt()
+                for check in check_target(target, loaders, reach.ram):
+                    show(check)
+            finally:  # interrupted, too, it is left as asked
+                show(leave(target, After(reach.after or After.RUN)))
     except (SetupError, ConnectionLost) as error:
         show(Check("server", False, error.message))
     bad = [check.name for check in checks if check.ok is False]

@@ -186,6 +186,11 @@ class Reach:
             raise InputError("No loader was given. Name the .stldr of your board's memory with -l FILE.")
         return loaders_named(self.loader)
 
+    @property
+    def patience(self) -> float:
+        """The factor on time-outs of gdb and servers, which a smaller one than 1 would only make fail."""
+        return max(1.0, self.timeout_scale)
+
     def run_options(self, loaders: tuple[ExternalLoader, ...]) -> RunOptions:
         """Fill in what was left open."""
         return run_options(loaders, vars(self))

@@ -202,7 +202,13 @@ REACH = (
         },
         default=Kept.ASK.value,
     ),
-    Option("timeout-scale", "Multiply every time-out", metavar="X", parse=parse_factor, default=1.0),
+    Option(
+        "timeout-scale",
+        "Multiply every time-out; below 1, those of loader calls alone",
+        metavar="X",
+        parse=parse_factor,
+        default=1.0,
+    ),
     Option("irq", "Let the loader take interrupts", Kind.SWITCH, default=False),
     Option("ignore-init-result", "Go on although Init did not return 1", Kind.SWITCH, default=False),
 )

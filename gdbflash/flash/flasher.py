@@ -114,8 +114,14 @@ class Flasher:
         self._claim()
         try:
             self._take()
-        except BaseException:
-            self._let_go()
+        except BaseException as error:
+            try:
+                if not isinstance(error, ConnectionLost):
+                    self._leave_untouched()
+            except GdbflashError as trouble:
+                self._observe(Noted("close-failed", f"Leaving the target failed too: {trouble.message}"))
+            finally:
+                self._let_go()
             raise
         return self
 
@@ -188,6 +194,13 @@ class Flasher:
             if after is After.RUN:
                 self._target.resume()
 
+    def _leave_untouched(self) -> None:
+        """Leave a target as asked that could not be taken: nothing in it was changed, but connecting has halted it."""
+        if self._options.after is After.RESET:
+            self._target.reset_and_run()
+        elif self._options.after is After.RUN:
+            self._target.resume()
+
     @property
     def calls(self) -> int:
         """Count the loader calls made so far."""
@@ -197,7 +210,9 @@ class Flasher:
         """Put a loader into RAM unless it is there already, and make it ready for one kind of use."""
         if self._loaded is None or self._loaded.loader is not loader:
             self._calls_before = self.calls
-            self._loaded = None
+            earlier, self._loaded = self._loaded, None
+            if earlier is not None:
+                earlier.check_guards()  # the next one's image lies over them
             options, save = self._loading()
             with self._phases.phase("init", label=loader.storage.name):
                 self._loaded = load(self._target, loader, options, self._observe, save)

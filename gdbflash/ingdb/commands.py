@@ -97,7 +97,7 @@ class Commands:
         """
         self.observe(Started("connect"))
         with contextlib.ExitStack() as stack:
-            target = self._connect()
+            target = self._connect(options.calls.timeout_scale)
             stack.callback(self._close, target)
             with target.interruptible() if options.before is Before.RESET else contextlib.nullcontext():
                 flasher = stack.enter_context(Flasher(target, options, self.observe))
@@ -114,8 +114,10 @@ class Commands:
         if program and said and not (target.remarks and options.after is After.RESTORE):
             say(f"{said}\n")
 
-    def _connect(self) -> GdbTarget:
-        return connect(self.parameters["server"].value, self.parameters["tcl"].value)
+    def _connect(self, patience: float = 1.0) -> GdbTarget:
+        trace = self._log.of("tcl") if self._log is not None else None
+        server, port = self.parameters["server"].value, self.parameters["tcl"].value
+        return connect(server, port, trace=trace, patience=max(1.0, patience))
 
     def _close(self, target: GdbTarget) -> None:
         target.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from gdbflash.events import Advanced, Event, Finished, Noted, Phase, Started, bytes_in_words
+from gdbflash.events import Advanced, Event, Finished, Noted, Phase, Started, Waited, bytes_in_words
 
 _DOING: dict[Phase, str] = {
     "connect": "Connecting",
@@ -57,6 +57,9 @@ class Progress:
             self._done = event.done
             if self._live and self._clock() - self._drawn >= REDRAW:
                 self._draw()
+        elif isinstance(event, Waited):
+            if self._live:
+                self._show(f"Waiting for the chip, {event.done:.0f} s of up to {event.total:.0f} s")
         elif isinstance(event, Finished):
             self.clear()
             self._finish(event)
@@ -71,6 +74,9 @@ class Progress:
             f"{_DOING[self._phase.phase]} {bytes_in_words(self._done)} of {bytes_in_words(self._phase.total)}, "
             f"{100 * self._done // max(self._phase.total, 1)}%, {bytes_in_words(int(rate))}/s"
         )
+        self._show(line)
+
+    def _show(self, line: str) -> None:
         self._say(f"\r{line}{' ' * (self._width - len(line))}")
         self._width = max(self._width, len(line))
 

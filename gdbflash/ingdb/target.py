@@ -66,8 +66,9 @@ class GdbTarget:
     `run_until`, and from the other methods within `interruptible`.
     """
 
-    def __init__(self, server: Server, core: CoreRegisters) -> None:
+    def __init__(self, server: Server, core: CoreRegisters, patience: float = 1.0) -> None:
         """Take over a halted core; `connect.connect` is the way to make one."""
+        self._patience = patience
         self._server = server
         self.profile = server.profile
         self.remarks: list[str] = []
@@ -266,7 +267,9 @@ class GdbTarget:
         self.write_memory(self._address, _BX_LR)
         try:
             self._core.write({"lr": pc | 1, "pc": self._address, "xpsr": _THUMB})
-            self._go("stepi", Bounds(STEP_TIMEOUT, self._server.tcl, listen=False, mute=not _SPEAKS_MI))
+            self._go(
+                "stepi", Bounds(STEP_TIMEOUT * self._patience, self._server.tcl, listen=False, mute=not _SPEAKS_MI)
+            )
             arrived = self.read_registers(["pc"])["pc"] & ~1 == pc
         except TargetError:
             arrived = False

@@ -137,8 +137,12 @@ def _well_formed(line: str) -> bool:
 class MiClient:
     """One gdb process, spoken to in MI; not for use by two threads at once."""
 
-    def __init__(self, gdb: Path, *, trace: Trace | None = None) -> None:
-        """Start gdb in a private directory, free of start-up files; raises GdbMissing."""
+    def __init__(self, gdb: Path, *, trace: Trace | None = None, patience: float = 1.0) -> None:
+        """Start gdb in a private directory, free of start-up files; raises GdbMissing.
+
+        patience: a factor on every time-out of a command.
+        """
+        self.patience = patience
         self.gdb = gdb
         """The program."""
         self._folder = TemporaryFolder()
@@ -224,6 +228,7 @@ class MiClient:
         streams: dict[str, list[str]] = {"console": [], "log": [], "target": [], "packets": []}
         self._outstanding = token
         size = 0
+        timeout *= self.patience
         self._send(f"{token}{text}")
         for record in self._records(timeout):
             if record.kind == "result" and record.token == token:
@@ -364,15 +369,16 @@ class MiClient:
         token = next(self._tokens)
         # The first line break ends a command of which only a part was written.
         self._send(f"\n{token}-info-gdb-mi-command gdb-exit")
-        for record in self._records(SETTLE_TIMEOUT):
+        seconds = SETTLE_TIMEOUT * self.patience
+        for record in self._records(seconds):
             if record.kind == "result" and record.token == token:
                 self._outstanding = None
                 self.silent = False
                 return
         raise ConnectionLost(
-            f"gdb did not come back within {SETTLE_TIMEOUT:g} s of being interrupted; "
+            f"gdb did not come back within {seconds:g} s of being interrupted; "
             "the GDB server or the probe hangs, restart it.",
-            seconds=SETTLE_TIMEOUT,
+            seconds=seconds,
         )
 
     # What went wrong

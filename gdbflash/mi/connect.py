@@ -6,6 +6,7 @@ What belongs here: gdb's settings, the connection, telling the server, and what 
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError, ServerMissing
@@ -25,8 +26,6 @@ _SETTINGS = (
     "breakpoint always-inserted on",  # one Z0 and z0 a session instead of one a run
     "arm force-mode thumb",  # Cortex-M has no other mode: breakpoints are of kind 2 everywhere
     "tcp auto-retry off",  # a refused connection is an answer
-    "tcp connect-timeout 5",
-    "remotetimeout 2",
     # Else GDB reads what the server says that it debugs, a program and its libraries, into parsers of its own.
     "remote pid-to-exec-file-packet off",
     "remote library-info-packet off",
@@ -56,7 +55,8 @@ def connect(
     """
     try:
         check_device(endpoint)
-        for setting in _SETTINGS:
+        waits = (f"tcp connect-timeout {_seconds(5, client)}", f"remotetimeout {_seconds(2, client)}")
+        for setting in (*_SETTINGS, *waits):
             with contextlib.suppress(CommandRefused):  # an old GDB lacks one
                 client.command(f"-gdb-set {setting}")
         supported = _select(client, endpoint, profile)
@@ -71,6 +71,11 @@ def connect(
         client.kill()
         raise
     return target
+
+
+def _seconds(base: int, client: MiClient) -> int:
+    """Give a time-out of GDB's own, which takes whole seconds."""
+    return max(1, math.ceil(base * client.patience))
 
 
 class _Asking:
@@ -100,7 +105,7 @@ def _select(client: MiClient, endpoint: Endpoint, profile: ServerProfile | None)
             reply = client.command(f"-target-select extended-remote {endpoint}", timeout=CONNECT_TIMEOUT)
         else:
             raise _server_missing(endpoint, error, profile) from error
-    client.command("-gdb-set remotetimeout 5")
+    client.command(f"-gdb-set remotetimeout {_seconds(5, client)}")
     answer = re.search(r"Sending packet: \$qSupported.*?Packet received: ([^\n]*)", reply.packets, re.DOTALL)
     return answer.group(1) if answer else ""
 

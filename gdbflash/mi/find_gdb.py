@@ -60,12 +60,15 @@ def candidates(explicit: str | None = None) -> Iterator[Candidate]:
             yield Candidate(Path(path).absolute())
 
 
-def start_gdb(explicit: str | None = None, *, trace: Trace | None = None) -> MiClient:
-    """Start the first GDB that knows ARM, or the one that was named; raises GdbMissing saying what to install."""
+def start_gdb(explicit: str | None = None, *, trace: Trace | None = None, patience: float = 1.0) -> MiClient:
+    """Start the first GDB that knows ARM, or the one that was named; raises GdbMissing saying what to install.
+
+    patience: a factor on its time-outs.
+    """
     refused: list[str] = []
     for candidate in candidates(explicit):
         try:
-            return started(candidate.path, trace=trace)
+            return started(candidate.path, trace=trace, patience=patience)
         except GdbMissing as error:
             if candidate.origin:
                 raise error.reworded(
@@ -77,9 +80,9 @@ def start_gdb(explicit: str | None = None, *, trace: Trace | None = None) -> MiC
     raise GdbMissing(f"{why}: {how_to_install()}, or name one with --gdb.")
 
 
-def started(path: Path, *, trace: Trace | None = None) -> MiClient:
+def started(path: Path, *, trace: Trace | None = None, patience: float = 1.0) -> MiClient:
     """Start this GDB; raises GdbMissing when it is none or does not know ARM."""
-    client = MiClient(path, trace=trace)
+    client = MiClient(path, trace=trace, patience=patience)
     try:
         client.console("set architecture arm")
     except (CommandRefused, ConnectionLost) as error:

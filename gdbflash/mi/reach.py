@@ -18,7 +18,7 @@ from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.mi.target import MiTarget
 from gdbflash.runlog import RunLog
 from gdbflash.servers.endpoint import Endpoint, listening_ports, parse_endpoint
-from gdbflash.servers.launch import launched
+from gdbflash.servers.launch import READY_SECONDS, launched
 from gdbflash.servers.profiles import CANDIDATE_PORTS, ServerProfile, choose_port, profile_named
 
 
@@ -36,14 +36,20 @@ class Place:
 
 @contextlib.contextmanager
 def place(
-    server: str, connect: Endpoint | None, launch: str | None, observe: Observer, log: RunLog | None = None
+    server: str,
+    connect: Endpoint | None,
+    launch: str | None,
+    observe: Observer,
+    log: RunLog | None = None,
+    patience: float = 1.0,
 ) -> Iterator[Place]:
     """Find the server, started for this run where so asked; raises InputError, ServerMissing."""
     profile = None if server == "auto" else profile_named(server)
     ours = profile is not None and profile.name == "board" and connect is None
     if launch is not None or ours:
         profile = profile or profile_named("openocd")
-        with launched(profile, launch or "", trace=log.of(profile.name) if log else None) as running:
+        trace = log.of(profile.name) if log else None
+        with launched(profile, launch or "", ready_seconds=READY_SECONDS * patience, trace=trace) as running:
             observe(Detailed("launched", f"Process {running.process} is {running.command}", {"pid": running.process}))
             if running.exposed:
                 observe(Noted("exposed", _exposed(profile)))
@@ -74,17 +80,20 @@ def reached(
     log: RunLog | None,
     observe: Observer,
     tcl: int | None = None,
+    patience: float = 1.0,
 ) -> Iterator[MiTarget]:
     """Connect to a target while the body runs; log gets the traffic with gdb and servers.
+
+    patience: a factor on every time-out of gdb and servers.
 
     Raises InputError, GdbMissing, ServerMissing, PrepareError, ConnectionLost.
     """
     endpoint = None if connect is None else parse_endpoint(connect)
     trace = log.of("gdb") if log else None
     with contextlib.ExitStack() as stack:
-        client = start_gdb(gdb, trace=trace)
+        client = start_gdb(gdb, trace=trace, patience=patience)
         stack.callback(client.kill)
-        found = stack.enter_context(place(server, endpoint, launch, observe, log))
+        found = stack.enter_context(place(server, endpoint, launch, observe, log, patience))
         begun = time.monotonic()
         observe(Started("connect", label=f"{found.profile.name if found.profile else 'server'} at {found.endpoint}"))
         target = connect_gdb(found.endpoint, client, found.name, profile=found.profile, packets=log is not None)
@@ -104,22 +113,28 @@ def connect(
     tcl: int | None = None,
     gdb: str | None = None,
     observe: Observer = unobserved,
+    patience: float = 1.0,
 ) -> AbstractContextManager[MiTarget]:
     """Connect to a GDB server that runs, while a block does.
 
     address: HOST:PORT or a serial device, else the one usual port on this machine that listens. server: a name that
     `--server` knows, or "auto" to tell it by asking. tcl: OpenOCD's Tcl port, where it is not the usual one. gdb: the
-    program, else the first that is found. Entering halts the core and raises InputError, GdbMissing, ServerMissing,
-    PrepareError, ConnectionLost.
+    program, else the first that is found. patience: a factor on every time-out of gdb and servers. Entering halts the
+    core and raises InputError, GdbMissing, ServerMissing, PrepareError, ConnectionLost.
     """
-    return reached(server, address, None, gdb, None, observe, tcl)
+    return reached(server, address, None, gdb, None, observe, tcl, patience)
 
 
 def launch(
-    arguments: str = "", server: str = "openocd", *, gdb: str | None = None, observe: Observer = unobserved
+    arguments: str = "",
+    server: str = "openocd",
+    *,
+    gdb: str | None = None,
+    observe: Observer = unobserved,
+    patience: float = 1.0,
 ) -> AbstractContextManager[MiTarget]:
     """Start a GDB server with these arguments, connect to it, and stop it when the block ends; else as `connect`."""
-    return reached(server, None, arguments, gdb, None, observe)
+    return reached(server, None, arguments, gdb, None, observe, None, patience)
 
 
 def _use_tcl(

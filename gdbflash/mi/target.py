@@ -67,7 +67,7 @@ class MiTarget:
 
     def use_tcl(self, host: str, port: int, trace: Trace | None = None) -> None:
         """Use OpenOCD's Tcl port from now on; raises ServerMissing unless it is the same OpenOCD's."""
-        self._tcl = tcl.find(host, port, lambda command: self.take(f"monitor {command}"), trace)
+        self._tcl = tcl.find(host, port, lambda command: self.take(f"monitor {command}"), trace, self._client.patience)
         self._loads = host in _THIS_HOST
 
     @property
@@ -276,13 +276,14 @@ class MiTarget:
     def _halt(self) -> Record:
         """Halt the running core and return its stop; raises ConnectionLost when there is none."""
         self._client.command("-exec-interrupt")
-        stopped = self._client.wait_event("stopped", HALT_TIMEOUT)
+        seconds = HALT_TIMEOUT * self._client.patience
+        stopped = self._client.wait_event("stopped", seconds)
         if stopped is None:
             self._client.silent = True
             raise ConnectionLost(
-                f"The core did not halt within {HALT_TIMEOUT:g} s; the GDB server or the probe hangs: "
+                f"The core did not halt within {seconds:g} s; the GDB server or the probe hangs: "
                 "restart it and power-cycle the board.",
-                seconds=HALT_TIMEOUT,
+                seconds=seconds,
             )
         return stopped
 

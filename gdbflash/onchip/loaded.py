@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from gdbflash.errors import CallFailed, CallNotMade, ConnectionLost, PlanError, PrepareError, TargetError
-from gdbflash.events import Detailed, Noted, Observer
+from gdbflash.events import Detailed, Noted, Observer, Waited
 from gdbflash.loaders.stldr import ExternalLoader
 from gdbflash.onchip import autopsy, evidence, unfinished
 from gdbflash.onchip.call import SUCCESS, Call, Returned, Unreturned, expect_success, perform
@@ -152,6 +152,7 @@ class LoadedLoader:
             if times < LEAST_INITS:
                 self._observe(Noted("init-retried", f"Init returned {returned.r0}; calling it once more."))
             else:
+                self._observe(Waited(left - (end - time.monotonic()), left))
                 self.pause(BUSY_SECONDS)
             returned, times = self.call(call), times + 1
         if left and returned.r0 == SUCCESS:
@@ -160,7 +161,12 @@ class LoadedLoader:
 
     def _time_of_interrupted_erase(self) -> float:
         """Give for how many seconds an interrupted chip erase may still go on, and tell the user."""
-        left = unfinished.seconds_left(self.identity)
+        try:
+            left = unfinished.seconds_left(self.identity)
+        except unfinished.Odd as odd:
+            self._observe(Noted("erase-note-odd", str(odd)))
+            unfinished.forget(self.identity)
+            return 0.0
         if left:
             self._observe(
                 Noted(

@@ -38,12 +38,16 @@ LONGEST_REPLY = 1 << 20
 class TclPort:
     """A connection to a Tcl port; not for use by two threads at once."""
 
-    def __init__(self, host: str, port: int, trace: Trace | None = None) -> None:
-        """Connect; host as in `Endpoint`, an IPv6 address in brackets. Raises ServerMissing."""
+    def __init__(self, host: str, port: int, trace: Trace | None = None, patience: float = 1.0) -> None:
+        """Connect; host as in `Endpoint`, an IPv6 address in brackets. Raises ServerMissing.
+
+        patience: a factor on every time-out.
+        """
         self.place = f"{host}:{port}"
-        self._trace = trace
+        self.trace = trace
+        self._patience = patience
         try:
-            self._socket = socket.create_connection((host.strip("[]"), port), CONNECT_TIMEOUT)
+            self._socket = socket.create_connection((host.strip("[]"), port), CONNECT_TIMEOUT * patience)
         except OSError as error:
             raise ServerMissing(
                 f"OpenOCD's Tcl port was not found at {self.place} ({error.strerror or error}); "
@@ -82,9 +86,10 @@ class TclPort:
             self._socket.close()
 
     def _exchange(self, command: str, timeout: float) -> str:
-        if self._trace:
-            self._trace(">", command)
+        if self.trace:
+            self.trace(">", command)
         try:
+            timeout *= self._patience
             deadline = time.monotonic() + timeout
             self._socket.settimeout(timeout)
             self._socket.sendall(command.encode() + _END)
@@ -101,8 +106,8 @@ class TclPort:
             self.close()
             raise
         said = reply[:-1].decode("utf-8", "replace")
-        if self._trace:
-            self._trace("<", said)
+        if self.trace:
+            self.trace("<", said)
         return said
 
     def _lost(self, why: str) -> ConnectionLost:
@@ -147,6 +152,10 @@ class TclTarget:
         finally:
             file.unlink(missing_ok=True)
 
+    def trace(self, trace: Trace | None) -> None:
+        """Have what is said from now on told; None: tell nobody."""
+        self._port.trace = trace
+
     def close(self) -> None:
         """Give the port up; never raises."""
         self._port.close()
@@ -157,13 +166,15 @@ def poll_pause(passed: float) -> float:
     return min(max(FIRST_POLL, passed / 16), 0.1)
 
 
-def find(host: str, port: int, monitor: Callable[[str], str], trace: Trace | None = None) -> TclTarget:
+def find(
+    host: str, port: int, monitor: Callable[[str], str], trace: Trace | None = None, patience: float = 1.0
+) -> TclTarget:
     """Connect to a Tcl port and prove that it belongs to the OpenOCD that answers monitor commands.
 
     monitor: pass a command through GDB's connection and return what was printed. A random value is set through it and
     must be found at the port. Raises ServerMissing when nobody listens or somebody else does, and what monitor raises.
     """
-    found = TclPort(host, port, trace)
+    found = TclPort(host, port, trace, patience)
     secret = secrets.token_hex(16)
     try:
         name = monitor("target current").strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -61,11 +62,58 @@ def test_an_erase_that_is_interrupted_leaves_one_until_its_time_is_over() -> Non
     assert unfinished.seconds_left(IDENTITY) == 0
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"until": null}', "\udcff"])
-def test_a_damaged_note_is_none(state: Path, content: str) -> None:
+def note(begun: object, seconds: object) -> str:
+    return json.dumps({"format": "gdbflash erasing 2", "begun": begun, "seconds": seconds})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"until": 1e99}',
+        "\udcff",
+        note("x", 1),
+        note(1e400, 1),
+        note(1, 1e400),
+        note(1, -1),
+        "[" * 10**5,
+    ],
+)
+def test_a_note_that_says_what_cannot_be_is_named_and_ignored(
+    state: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    identity = Identity("W25Q128_H750_QSPI", FLASH, 1 << 24, UID.hex())
     state.mkdir()
-    (state / IDENTITY.file_name).with_suffix(".erasing").write_text(content, errors="surrogateescape")
-    assert unfinished.seconds_left(IDENTITY) == 0
+    path = state / f"{identity.file_name}.erasing"
+    path.write_text(content, errors="surrogateescape")
+    with running_board() as board:
+        outcome = CommandLine(capsys)("checksum", hex(FLASH), "64", "--connect", board.endpoint, "-l", LOADER)
+        assert outcome.code == 0
+        assert f"{path} should tell of an interrupted chip erase, and says what cannot be" in outcome.shown
+        assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("begun", "seconds", "left"),
+    [
+        (0, 100, 100),
+        (-40, 100, 60),
+        (-200, 100, 0),
+        (86400, 100, 100),  # the clock was set back by a day
+        (0, 20480, 480),  # 30 s a MiB
+        (1e15, 100, 100),
+    ],
+)
+def test_the_wait_is_bounded_by_what_an_erase_takes(state: Path, begun: float, seconds: float, left: float) -> None:
+    state.mkdir()
+    (state / f"{IDENTITY.file_name}.erasing").write_text(note(time.time() + begun, seconds))
+    assert unfinished.seconds_left(IDENTITY) == pytest.approx(left, abs=2)
+
+
+def test_the_bounds_of_the_wait() -> None:
+    assert (unfinished.longest(4096), unfinished.longest(1 << 24), unfinished.longest(1 << 30)) == (60, 480, 3600)
 
 
 def test_a_folder_that_cannot_be_written_is_no_reason_not_to_erase(
@@ -107,7 +155,7 @@ def test_the_next_run_waits_for_the_chip(tmp_path: Path, capsys: pytest.CaptureF
         assert outcome.code == 0, outcome.shown
         notes = [each for each in outcome.events if each.get("code") == "chip-erasing"]
         assert len(notes) == 1
-        assert 390 < notes[0]["seconds"] <= 1280
+        assert 390 < notes[0]["seconds"] <= 480
         assert "A chip erase was interrupted and may still go on" in outcome.shown
         assert bytes(chip.memory[:1000]) == random.Random(1).randbytes(1000)
         assert bytes(chip.memory[1000:]) == b"\xff" * ((1 << 24) - 1000)
