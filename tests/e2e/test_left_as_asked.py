@@ -18,7 +18,7 @@ from tests.support.commandline import CommandLine
 def test_a_core_in_a_handler_is_left_as_asked(capsys: pytest.CaptureFixture[str], after: str, runs: bool) -> None:
     with running_board() as board:
         board.machine.write_register("xpsr", 0x0100000F)  # in the handler of SysTick
-        words = ["--connect", board.endpoint, "-l", LOADER, "--before", "none", "--after", after]
+        words = ["--connect", board.endpoint, "-l", str(LOADER), "--before", "none", "--after", after]
         outcome = CommandLine(capsys)("checksum", "0x90000000", "64", *words)
         assert (outcome.code, outcome.result["error"]["kind"]) == (3, "prepare")
         assert "inside the handler of SysTick" in outcome.shown
