@@ -23,10 +23,10 @@ def gdbflash_start():
     # GDB does not tell a script its own name, but has the script open while it runs it.
     open_files = [os.path.realpath(each) for each in glob.glob("/proc/self/fd/*")]
     places = [os.path.dirname(each) for each in open_files if os.path.basename(each) == "gdbinit.gdb"]
-    places.append(os.path.join(os.getcwd(), "gdbflash"))
     places = [each for each in places if os.path.exists(os.path.join(each, "ingdb", "register.py"))]
     if not places:
-        return "the package beside gdbinit cannot be found. Source gdbinit in the directory that it lies in."
+        return ("the package that gdbinit belongs to cannot be found. Source it by its own name, gdbinit or gdbinit.gdb, "
+                "in the place where it was installed.")
     root = os.path.dirname(places[0])
     # Only for this import: a site-packages directory that came first would replace modules of GDB's own Python.
     sys.path.insert(0, root)

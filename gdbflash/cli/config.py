@@ -42,14 +42,14 @@ class Config:
     """Keys that do not count, since the file was found and not named."""
 
 
-def load_config(named: Path | None, start: Path) -> Config | None:
+def load_config(named: Path | None, start: Path | None) -> Config | None:
     """Read the file that was named, or else the nearest one from the folder start on; None where there is none.
 
     Raises InputError when it cannot be read or is no TOML.
     """
     if named is not None:
         return Config(named, _read(named))
-    for folder in _folders(start):
+    for folder in _folders(start) if start is not None else ():
         for name in (NAME, PROJECT):
             path = folder / name
             if os.path.lexists(path) and (name == NAME or _TABLE.encode() in _bytes(path)):

@@ -6,6 +6,7 @@ What belongs here: how words, config files and global options become values. Wha
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,12 +90,21 @@ class Settings:
             self.log.observe(event)
 
 
+def _same(one: Path, other: Path) -> bool:
+    """Say whether two names are of one file, be it there or not."""
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
 class LoggedCommand(click.RichCommand):
     """A command whose log begins when all its options are read: not over a file that is named by mistake."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Begin the log and run the command."""
-        ctx.ensure_object(Settings).begin()
+        """Begin the log and run the command; raises InputError when its output would take the log's place."""
+        settings = ctx.ensure_object(Settings)
+        output = ctx.params.get("output")
+        if output is not None and settings.log_file is not None and _same(Path(output), settings.log_file):
+            raise InputError(f"--log and -o both name {output}. Give each a file of its own.", path=str(output))
+        settings.begin()
         return super().invoke(ctx)
 
 
@@ -274,7 +284,7 @@ def _configure(ctx: click.Context, fields: dict[str, Any]) -> None:
     from gdbflash.cli.config import load_config  # only commands on a target have one
 
     settings = ctx.ensure_object(Settings)
-    config = load_config(settings.config_file, Path.cwd())
+    config = load_config(settings.config_file, _working_directory())
     if config is None:
         return
     known = {each.name: each for each in REACH}
@@ -299,6 +309,14 @@ def _configure(ctx: click.Context, fields: dict[str, Any]) -> None:
         message = f"{key} in {config.path} does not count, since nobody named that file: add --config {config.path}."
         settings.observe(Noted("config-ignored", message, {"path": str(config.path), "key": key}))
     settings.observe(Detailed("config", f"Options come from {config.path}: {', '.join(config.values)}"))
+
+
+def _working_directory() -> Path | None:
+    """Give the folder in which a config file is looked for; None where it was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def _wanted(option: Option) -> tuple[str, tuple[type, ...]]:

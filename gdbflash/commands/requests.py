@@ -161,7 +161,8 @@ class Read(Request):
             with reached as flasher:
                 report = flasher.read(self.loader, self.where, file.write)
             file.commit()
-        said = f"{counted(report.bytes, 'byte')} from 0x{self.where.address:08X} in {self.output}"
+        was = ", which was read-only" if file.was_read_only else ""
+        said = f"{counted(report.bytes, 'byte')} from 0x{self.where.address:08X} in {self.output}{was}"
         return outcome_of(said, report, file=str(self.output))
 
 

@@ -6,6 +6,7 @@ What belongs here: where bytes that were read go.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -32,16 +33,23 @@ class OutputFile:
         self._as_hex = not as_it_is and path.suffix.lower() in (".hex", ".ihex")
         self._partial: Path | None = None
         self._file: BinaryIO
+        self._target = path
+        self._mode: int | None = None
 
     def __enter__(self) -> OutputFile:
         try:
-            if self._path.exists() and not stat.S_ISREG(self._path.stat().st_mode):
+            self._target = self._path.resolve()
+            before = self._target.stat().st_mode if self._target.exists() else None
+            self._mode = None if before is None else stat.S_IMODE(before)
+            if before is not None and not stat.S_ISREG(before):
                 self._file = self._path.open("wb")
             else:
-                folder = self._path.resolve().parent
+                folder = self._target.parent
                 handle, name = tempfile.mkstemp(prefix=".gdbflash-", suffix=".part", dir=folder)
                 self._partial = Path(name)
                 self._file = os.fdopen(handle, "wb")
+        except RuntimeError as error:  # what pathlib raised for a loop of links up to Python 3.12
+            raise self._failed(OSError(errno.ELOOP, os.strerror(errno.ELOOP))) from error
         except OSError as error:
             raise self._failed(error) from error
         return self
@@ -53,6 +61,11 @@ class OutputFile:
             self._file.close()
         if self._partial is not None:
             self._partial.unlink(missing_ok=True)
+
+    @property
+    def was_read_only(self) -> bool:
+        """Tell whether it takes the place of a file that nobody was to write to."""
+        return self._mode is not None and not self._mode & 0o222
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -74,11 +87,11 @@ class OutputFile:
             if self._partial is None:
                 return
             os.fsync(self._file.fileno())
-            # mkstemp makes files for the owner only; the user's umask is what they expect here.
+            # mkstemp makes files for the owner only; the mode of the file replaced, or the umask, is expected here.
             mask = os.umask(0)
             os.umask(mask)
-            self._partial.chmod(0o666 & ~mask)
-            self._partial.replace(self._path.resolve())
+            self._partial.chmod(0o666 & ~mask if self._mode is None else self._mode)
+            self._partial.replace(self._target)
             self._partial = None
         except OSError as error:
             raise self._failed(error) from error

@@ -67,6 +67,9 @@ def _tcl(profile: ServerProfile, place: str, port: int, trace: Trace | None, pat
 def _check_halted() -> None:
     if gdb.parameter("non-stop"):
         raise PrepareError("GDB is in non-stop mode, in which a loader cannot be waited for: `set non-stop off`.")
+    if gdb.current_recording() is not None:
+        # GDB (13 to 18) ends with an internal error when what it records is written to from outside.
+        raise PrepareError("GDB records the program, which a loader would run into: `record stop` first.")
     thread = gdb.selected_thread()
     if thread is None:
         raise PrepareError("GDB has no thread selected; choose the one that runs with `thread`.")

@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gdb
 from gdb.unwinder import Unwinder, register_unwinder
 
-from gdbflash.errors import printable
+from gdbflash.errors import OutputError, printable
 from gdbflash.locks import TemporaryFolder
 from gdbflash.runlog import Trace
 
@@ -78,9 +79,18 @@ def shown(text: str) -> str:
 
 
 def temporary_folder() -> TemporaryFolder:
-    """Make a folder for files that GDB commands name: GDB 13 reads a name up to the next blank, quoted or not."""
+    """Make a folder for files that GDB commands name: GDB 13 reads a name up to the next blank, quoted or not.
+
+    Raises OutputError.
+    """
     folder = tempfile.gettempdir()
-    return TemporaryFolder(Path("/tmp" if re.search(r"\s", folder) else folder))
+    try:
+        return TemporaryFolder(Path("/tmp" if re.search(r"\s", folder) else folder))
+    except OSError as error:
+        raise OutputError(
+            f"No temporary folder could be made in {folder} ({error.strerror}). Free some space, or set TMPDIR.",
+            path=folder,
+        ) from error
 
 
 class UserSession:
@@ -137,28 +147,31 @@ class UserSession:
         First what GDB can do alone: all else fails when the connection has gone.
         """
         lost: list[str] = []
-        if self._hook:
-            _define_hook(self._hook)
-        _handle_sigint(self._sigint)
-        if self._regions:
-            run(f"enable mem {self._regions}")
+
+        def give_back(what: str, act: Callable[[], object]) -> None:
+            """Take one step; whatever hinders it, such as a hook of the user's, hinders no other."""
+            try:
+                act()
+            except (gdb.error, RuntimeError, ValueError) as error:
+                lost.append(f"{what} could not be given back: {error}.")
+
+        hook, regions = self._hook, self._regions
+        if hook:
+            give_back("The hook on stops", lambda: _define_hook(hook))
+        give_back("The handling of SIGINT", lambda: _handle_sigint(self._sigint))
+        if regions:
+            give_back("The memory regions", lambda: run(f"enable mem {regions}"))
         for name, value, _ in self._settings:
-            run(f"set {name} {_as_word(value)}")
-        if self._unwinder is not None:
-            gdb.frame_unwinders.remove(self._unwinder)
-            self._unwinder = None
-        gdb.invalidate_cached_frames()
+            give_back(f"The setting `{name}`", partial(run, f"set {name} {_as_word(value)}"))
+        unwinder, self._unwinder = self._unwinder, None
+        if unwinder is not None:
+            give_back("The unwinders", lambda: gdb.frame_unwinders.remove(unwinder))
+        give_back("The frames", gdb.invalidate_cached_frames)
         for each, count in self._breakpoints:
             if not each.is_valid():
                 lost.append("GDB has deleted a watchpoint of the program's scope.")
                 continue
-            try:
-                each.enabled = True
-            except gdb.error as error:
-                lost.append(f"Breakpoint {each.number} could not be enabled again: {error}.")
-                continue
-            if count:
-                run(f"enable count {count} {each.number}")
+            give_back(f"Breakpoint {each.number}", partial(_enable, each, count))
         if self.is_current:
             with contextlib.suppress(gdb.error):  # a thread or frame that is gone cannot be selected
                 self._select()
@@ -178,6 +191,13 @@ class UserSession:
         if self._listed is not None and self._listed != _listed():
             file, line = self._listed  # the user has listed on from there
             run(f'list "{file}":{max(1, line - 10)},{line - 1}')
+
+
+def _enable(point: Any, count: int) -> None:
+    """Enable a breakpoint again, for so many hits where it had a count."""
+    point.enabled = True
+    if count:
+        run(f"enable count {count} {point.number}")
 
 
 class LoaderUnwinder(Unwinder):  # type: ignore[misc]

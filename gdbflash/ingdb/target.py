@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,12 @@ class GdbTarget:
         """What could not be given back as it was, in sentences; complete after `close`."""
         self._core = core
         hold_interrupts()
-        try:
+        with contextlib.ExitStack() as taken:
+            taken.callback(release_interrupts)
+            self._wire = GdbWire()
+            taken.callback(self._wire.close)
             self._session = UserSession()
-        except BaseException:
-            release_interrupts()
-            raise
-        self._wire = GdbWire()
+            taken.pop_all()
         self._memory = ProvenMemory(self._wire, server.profile)
         self._breakpoint: Any = None
         self._address = 0
@@ -328,14 +328,25 @@ class GdbTarget:
         connected = gdb.selected_inferior().pid != 0
         try:
             with contextlib.suppress(ConnectionLost):
-                self._drop_breakpoint()
-            self._wire.close()
+                self._give_back(self._drop_breakpoint)
+            self._give_back(self._wire.close)
             self.remarks += self._session.restore()
-            if connected and gdb.selected_inferior().pid == 0:
-                raise connection_lost("at the end")
-            if self._runs_on:
-                self.take("continue &")
-        except (GdbflashError, gdb.error) as error:
-            self.remarks.append(f"The session could not be given back as it was: {error}")
+            self._give_back(lambda: self._go_on(connected=connected))
         finally:
             release_interrupts()
+
+    def _give_back(self, step: Callable[[], object]) -> None:
+        """Take one step of giving the session back; what hinders it is told at the end, and hinders no other."""
+        try:
+            step()
+        except ConnectionLost:
+            raise
+        except (GdbflashError, gdb.error, OSError) as error:
+            self.remarks.append(f"The session could not be given back as it was: {error}")
+
+    def _go_on(self, *, connected: bool) -> None:
+        """Let the core run where that was asked for."""
+        if connected and gdb.selected_inferior().pid == 0:
+            self.remarks.append(f"The session could not be given back as it was: {connection_lost('at the end')}")
+        elif self._runs_on:
+            self.take("continue &")

@@ -172,3 +172,17 @@ def test_nothing_in_it_is_too_new_for_an_old_python() -> None:
     compile(code, str(SCRIPT), "exec")
     for new in ('f"', "f'", ":=", " match ", "->"):
         assert new not in code
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_another_name_runs_nothing_of_the_working_directory(gdb: Path, tmp_path: Path) -> None:
+    trap = tmp_path / "gdbflash" / "ingdb"
+    trap.mkdir(parents=True)
+    (tmp_path / "gdbflash" / "__init__.py").write_text("open('sign', 'w')")
+    (trap / "__init__.py").touch()
+    (trap / "register.py").touch()
+    copy = tmp_path / "mine.gdb"
+    copy.write_bytes(GDBINIT.read_bytes())
+    shown = run_gdb(gdb, "-ex", f"source {copy}", cwd=tmp_path)
+    assert "the package that gdbinit belongs to cannot be found" in shown
+    assert not (tmp_path / "sign").exists()

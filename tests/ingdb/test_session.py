@@ -321,3 +321,45 @@ def test_after_run_the_program_goes_on_with_the_users_breakpoints(gdb: Path, ima
         terminal.send(f"gdbflash write {image}@{FLASH:#x} --after run")
         terminal.child.expect_exact("The core runs; interrupt stops it.")
         terminal.child.expect_exact("Breakpoint 2, done ()")
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_a_hook_that_fails_ends_neither_the_taking_nor_the_giving_back(gdb: Path, tmp_path: Path) -> None:
+    with debugging(gdb, tmp_path / "state") as session:
+        before = everything(session)
+        session.gdb.run("python gdb.execute('define hook-handle\\nno-such-command\\nend')")
+        shown = session.gdb.run("gdbflash checksum 0x90000000 16")
+        assert "no-such-command" in shown
+        session.gdb.run("python gdb.execute('define hook-handle\\nend')")
+        assert_same(before, everything(session))
+        assert "byte sum" in session.gdb.run("gdbflash checksum 0x90000000 16")
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_a_temporary_folder_that_cannot_be_made_or_removed_leaves_the_session_as_it_was(
+    gdb: Path, tmp_path: Path
+) -> None:
+    with debugging(gdb, tmp_path / "state") as session:
+        before = everything(session)
+        session.gdb.run("python import tempfile; tempfile.tempdir = '/nowhere'")
+        shown = session.gdb.run("gdbflash checksum 0x90000000 16")
+        assert "No temporary folder could be made in /nowhere (No such file or directory)." in shown
+        assert_same(before, everything(session))
+        session.gdb.run("python tempfile.tempdir = None")
+        session.gdb.run("python import shutil; rmtree = shutil.rmtree")
+        session.gdb.run("python def fails(*a, **k): raise OSError(30, 'Read-only file system')")
+        session.gdb.run("python gdb.execute('python shutil.rmtree = fails')")
+        shown = session.gdb.run("gdbflash checksum 0x90000000 16")
+        assert "byte sum" in shown
+        session.gdb.run("python shutil.rmtree = rmtree")
+        assert_same(before, everything(session))
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_a_program_that_is_recorded_is_left_alone(gdb: Path, tmp_path: Path) -> None:
+    with debugging(gdb, tmp_path / "state") as session:
+        session.gdb.run("record full")
+        shown = session.gdb.run("gdbflash checksum 0x90000000 16")
+        assert "GDB records the program, which a loader would run into: `record stop` first." in shown
+        session.gdb.run("record stop")
+        assert "byte sum" in session.gdb.run("gdbflash checksum 0x90000000 16")
