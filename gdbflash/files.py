@@ -5,11 +5,15 @@ What belongs here: what loader and firmware files have in common before anybody 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import select
 import shutil
 import stat
 import tempfile
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,15 +23,52 @@ if TYPE_CHECKING:
 def read_file(
     path: str | os.PathLike[str], largest: int, defect: type[InputError], *, may_be_empty: bool = False
 ) -> bytes:
-    """Read at most largest bytes; raises defect when the file is unreadable, empty, too large or no file at all."""
+    """Read at most largest bytes of a regular file; raises defect when it is none, unreadable, empty or too large."""
     name = os.fspath(path)
+    with _sentences(name, defect), _opened(path) as file:
+        size = _regular_size(file, name, defect)
+        # Asked of the file before it is read: the answer to a disk image given by mistake has to come at once.
+        data = b"" if size > largest else file.readall()
+    return _checked(data, size, largest, name, defect, may_be_empty=may_be_empty)
+
+
+def read_image(
+    path: str | os.PathLike[str], in_memory: int, largest: int, defect: type[InputError]
+) -> bytes | FileBytes:
+    """Read at most largest bytes of a regular file, or of a pipe to its end; raises defect.
+
+    Of more than in_memory bytes of a regular file a copy is made that nobody else knows, where there is room for it.
+    """
+    name = os.fspath(path)
+    size = 0
+    with _sentences(name, defect), _opened(path) as file:
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            data = _to_the_end(file, largest)
+        else:
+            size = _regular_size(file, name, defect)
+            if in_memory < size <= largest and (copy := _copied(file, size)) is not None:
+                return copy
+            data = b"" if size > largest else file.readall()
+    return _checked(data, size, largest, name, defect)
+
+
+def _checked(
+    data: bytes, size: int, largest: int, name: str, defect: type[InputError], *, may_be_empty: bool = False
+) -> bytes:
+    if max(size, len(data)) > largest:
+        raise defect(
+            f"{name} has more than {largest >> 20} MiB, which cannot be what is meant. Check its name.", path=name
+        )
+    if not data and not may_be_empty:
+        raise defect(f"{name} is empty. Build or copy it again.", path=name)
+    return data
+
+
+@contextlib.contextmanager
+def _sentences(name: str, defect: type[InputError]) -> Iterator[None]:
+    """Say what hinders reading as defect does."""
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - path may be any PathLike
-            status = os.fstat(file.fileno())
-            if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
-                raise defect(f"{name} is a device, not a file. Name the file itself.", path=name)
-            # Asked of the file before it is read: the answer to a disk image given by mistake has to come at once.
-            data = b"" if status.st_size > largest else file.readall()
+        yield
     except IsADirectoryError as error:
         raise defect(f"{name} is a directory. Name the file in it.", path=name) from error
     except FileNotFoundError as error:
@@ -35,13 +76,36 @@ def read_file(
     except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise defect(f"{name} cannot be read: {reason}. Check its name and rights.", path=name) from error
-    if max(status.st_size, len(data)) > largest:
-        raise defect(
-            f"{name} has more than {largest >> 20} MiB, which cannot be what is meant. Check its name.", path=name
-        )
-    if not data and not may_be_empty:
-        raise defect(f"{name} is empty. Build or copy it again.", path=name)
-    return data
+
+
+def _opened(path: str | os.PathLike[str]) -> io.FileIO:
+    """Open a file once, without waiting for whoever may write to it; raises OSError."""
+    return io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def _regular_size(file: io.FileIO, name: str, defect: type[InputError]) -> int:
+    """Give the size of a regular file; raises defect for what is none."""
+    status = os.fstat(file.fileno())
+    if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+        raise defect(f"{name} is a device, not a file. Name the file itself.", path=name)
+    if not stat.S_ISREG(status.st_mode):
+        raise defect(f"{name} is a pipe or a socket, not a file. Name the file itself.", path=name)
+    return status.st_size
+
+
+def _to_the_end(pipe: io.FileIO, largest: int) -> bytes:
+    """Read a pipe until who writes to it is done; a byte more than largest is enough to see that it is too much."""
+    waiting = select.poll()
+    waiting.register(pipe, select.POLLIN)
+    data = bytearray()
+    while len(data) <= largest:
+        waiting.poll()
+        piece = pipe.read(1 << 20)
+        if piece is not None:  # nothing yet, though something was to come
+            if not piece:
+                break
+            data += piece
+    return bytes(data)
 
 
 class FileBytes:
@@ -80,18 +144,18 @@ class FileBytes:
         return bytes(data)
 
 
-def copy_away(path: str | os.PathLike[str], least: int, most: int) -> FileBytes | None:
-    """Copy a file of least to most bytes to where its content stays; None where there is none, or no room."""
+def _copied(file: io.FileIO, size: int) -> FileBytes | None:
+    """Copy a file to where its content stays; None where there is no room."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - path may be any PathLike
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or not least <= status.st_size <= most:
-                return None
-            descriptor, name = tempfile.mkstemp(prefix="gdbflash-")
-            os.unlink(name)  # noqa: PTH108 - a name of ours, gone while the file stays
-            copied = FileBytes(descriptor, status.st_size)
-            with open(descriptor, "wb", closefd=False) as copy:
-                shutil.copyfileobj(file, copy, 1 << 20)
-    except (OSError, ValueError):
+        descriptor, name = tempfile.mkstemp(prefix="gdbflash-")
+        os.unlink(name)  # noqa: PTH108 - a name of ours, gone while the file stays
+        copied = FileBytes(descriptor, size)
+        with open(descriptor, "wb", closefd=False) as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+    except OSError:
+        file.seek(0)
         return None
-    return copied if os.fstat(descriptor).st_size == len(copied) else None
+    if os.fstat(descriptor).st_size != size:
+        file.seek(0)
+        return None
+    return copied

@@ -25,6 +25,7 @@ from gdbflash.cli.options import Commands, Parsed, Reach, Settings, command, glo
 from gdbflash.cli.streams import Outlet, outlets
 from gdbflash.commands.requests import REQUESTS, Data, Outcome, Request
 from gdbflash.commands.table import command_named
+from gdbflash.commands.words import STDIN
 from gdbflash.errors import (
     ConnectionLost,
     GdbflashError,
@@ -230,7 +231,10 @@ def gdbinit(settings: Settings) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    # What begins with a dash would be taken for an option.
+    words = [
+        f"{STDIN}{word[1:]}" if word.startswith("-@") else word for word in (sys.argv[1:] if argv is None else argv)
+    ]
     # Usage errors come before all options are read, and programs want them as JSON all the same.
     settings = Settings(as_json="--json" in words, words=words)
     with outlets() as stdout:

@@ -23,6 +23,7 @@ _LARGEST_FACTOR = 1000
 _LARGEST_PORT = 65535
 _PORT_DIGITS = 5
 _MOST_DAYS = 1e6
+STDIN = "/dev/stdin"
 _SHOWN = 60
 """Characters of what somebody typed that a message repeats."""
 
@@ -120,7 +121,12 @@ def whole_range(address: int, size: int) -> Range:
 
 
 def parse_image(text: str) -> tuple[Path, int | None]:
-    """Split IMAGE[@ADDRESS]; a file whose own name has an @ is taken as it is where it exists. Raises InputError."""
+    """Split IMAGE[@ADDRESS]; `-` is what is piped in. Raises InputError.
+
+    A file whose own name has an @ is taken as it is where it exists.
+    """
+    if text.partition("@")[0] == "-":
+        text = STDIN + text[1:]
     name, at, address = text.rpartition("@")
     if at and name and not os.path.lexists(text) and (_NUMBER.match(address) or os.path.lexists(name)):
         try:

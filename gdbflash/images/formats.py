@@ -16,7 +16,7 @@ from pathlib import PurePath
 
 from gdbflash.elf import ElfFile, is_elf
 from gdbflash.errors import ImageFileError
-from gdbflash.files import FileBytes, copy_away, read_file
+from gdbflash.files import FileBytes, read_image
 
 LARGEST_FILE = 1 << 30
 """As hexadecimal text the largest chip seen (256 MiB) is about 700 MiB."""
@@ -64,14 +64,13 @@ class Image:
 
 
 def load_image(path: str | os.PathLike[str], address: int | None = None) -> Image:
-    """Read a firmware file; address is needed for a binary file and refused for one that has addresses itself.
+    """Read a firmware file, once; address is needed for a binary file and refused for one that has addresses itself.
+
+    A pipe is read to its end.
 
     Raises ImageFileError when the file cannot be read, is damaged, holds no data or does not go with address.
     """
-    data: bytes | FileBytes | None = copy_away(path, IN_MEMORY + 1, LARGEST_FILE)
-    if data is None:
-        data = read_file(path, LARGEST_FILE, ImageFileError)
-    return parse_image(data, os.fspath(path), address)
+    return parse_image(read_image(path, IN_MEMORY, LARGEST_FILE, ImageFileError), os.fspath(path), address)
 
 
 def parse_image(data: bytes | FileBytes, name: str, address: int | None = None) -> Image:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gdbflash.files import FileBytes, copy_away
+from gdbflash.errors import ImageFileError
+from gdbflash.files import FileBytes, read_image
 from gdbflash.images import formats as image
 from gdbflash.images.formats import Block, load_image, merge_images
 from gdbflash.plan.jobs import Content
@@ -27,8 +28,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def copied(path: Path) -> FileBytes:
-    found = copy_away(path, 1, 1 << 20)
-    assert found is not None
+    found = read_image(path, 0, 1 << 20, ImageFileError)
+    assert isinstance(found, FileBytes)
     return found
 
 
@@ -62,12 +63,16 @@ def test_a_slice_outlives_the_whole_and_nothing_stays_open(file: Path) -> None:
         os.fstat(descriptor)
 
 
-def test_what_is_no_large_file_is_left_to_others(file: Path, tmp_path: Path) -> None:
-    assert copy_away(file, len(DATA) + 1, 1 << 20) is None
-    assert copy_away(file, 1, len(DATA) - 1) is None
-    assert copy_away(tmp_path, 0, 1 << 20) is None
-    assert copy_away(tmp_path / "missing", 0, 1 << 20) is None
-    assert copy_away("/dev/null", 0, 1 << 20) is None
+def test_what_is_small_is_read_and_what_is_none_is_named(file: Path, tmp_path: Path) -> None:
+    assert read_image(file, len(DATA), 1 << 20, ImageFileError) == DATA
+    for path, largest, said in (
+        (file, len(DATA) - 1, "has more than"),
+        (tmp_path, 1 << 20, "is a directory"),
+        (tmp_path / "missing", 1 << 20, "does not exist"),
+        (Path("/dev/null"), 1 << 20, "is a device, not a file"),
+    ):
+        with pytest.raises(ImageFileError, match=said):
+            read_image(path, 0, largest, ImageFileError)
 
 
 @pytest.fixture
