@@ -31,7 +31,7 @@ from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Observer
 from gdbflash.flash.flasher import Checksum, Flasher, Report
 from gdbflash.images.formats import Image, load_image, merge_images
 from gdbflash.loaders.stldr import ExternalLoader, load_loader
-from gdbflash.loaders.storage import Sector, StorageInfo, StorageType
+from gdbflash.loaders.storage import StorageInfo, StorageType
 from gdbflash.mi.reach import connect, launch
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
 from gdbflash.plan.jobs import EraseMode, StorageJob, plan_chip_erase, plan_erase, plan_verify, plan_write
@@ -75,7 +75,6 @@ __all__ = [
     "Range",
     "Report",
     "RunOptions",
-    "Sector",
     "ServerMissing",
     "SetupError",
     "Started",

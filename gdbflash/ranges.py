@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, order=True)
-class Range:
-    """size bytes from address on."""
+class Range(NamedTuple):
+    """size bytes from address on: where a storage lies, a sector of it, or bytes of a file."""
 
     address: int
     size: int
@@ -19,8 +18,8 @@ class Range:
         """The first address behind it."""
         return self.address + self.size
 
-    def __contains__(self, address: int) -> bool:
-        return self.address <= address < self.end
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, int) and self.address <= address < self.end
 
     def overlaps(self, other: Range) -> bool:
         """Say whether they have a byte in common."""

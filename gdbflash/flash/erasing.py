@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 from gdbflash.events import Noted
 from gdbflash.flash.phases import Phases
-from gdbflash.loaders.storage import Sector
 from gdbflash.onchip.loaded import LoadedLoader, Operation
 from gdbflash.plan.jobs import erase_steps
 from gdbflash.plan.pace import Pace
@@ -41,7 +40,7 @@ class Erasing:
         self._phases = phases
         self._begins = begins
 
-    def chip(self) -> tuple[Sector, ...]:
+    def chip(self) -> tuple[Range, ...]:
         """Erase all by MassErase; returns what was erased."""
         size = self._opened.loader.storage.extent
         with self._phases.phase("erase", size) as advance:
@@ -50,7 +49,7 @@ class Erasing:
             advance(size)
         return self._opened.loader.storage.all_sectors
 
-    def sectors(self, sectors: Sequence[Sector], *, or_chip: bool) -> tuple[Sector, ...]:
+    def sectors(self, sectors: Sequence[Range], *, or_chip: bool) -> tuple[Range, ...]:
         """Erase sectors, with or_chip all of the storage where that turns out to be quicker.
 
         Returns what was erased.

@@ -19,7 +19,7 @@ from gdbflash.flash.keeping import Keeping
 from gdbflash.flash.kept_files import KeptFile, Origin, leave, overlapping
 from gdbflash.flash.phases import Phases
 from gdbflash.flash.programming import Programming
-from gdbflash.loaders.stldr import ExternalLoader, Sector
+from gdbflash.loaders.stldr import ExternalLoader
 from gdbflash.locks import Lock, hold
 from gdbflash.onchip import quiesce
 from gdbflash.onchip.call import Call, Returned
@@ -29,7 +29,7 @@ from gdbflash.onchip.placement import Save, identify
 from gdbflash.onchip.state import made_directory, sweep
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
 from gdbflash.plan.delta import Delta, everything, not_erased, remaining, units_of
-from gdbflash.plan.jobs import Content, EraseMode, StorageJob, plan_storage, spans
+from gdbflash.plan.jobs import Content, EraseMode, StorageJob, plan_storage
 from gdbflash.ranges import Range, joined, without
 from gdbflash.target import Target
 
@@ -273,7 +273,7 @@ class Flasher:
             delta = everything(job) if full else self._delta(inspection, job)
         content = job.content.over(self._kept(inspection, delta, storage.erased_value))
         saved = content.within(without(content.ranges, asked.ranges))
-        keeping.secure(job, asked, content, spans(delta.erase))
+        keeping.secure(job, asked, content, delta.erase)
         try:
             erased = self._erase(opened, job, delta, keeping)
             places = joined((*delta.places, *delta.keep))
@@ -330,7 +330,7 @@ class Flasher:
             ) from error
         return Content(tuple(sorted((*read, *blank), key=lambda piece: piece[0])))
 
-    def _erase(self, opened: LoadedLoader, job: StorageJob, delta: Delta, keeping: Keeping) -> tuple[Sector, ...]:
+    def _erase(self, opened: LoadedLoader, job: StorageJob, delta: Delta, keeping: Keeping) -> tuple[Range, ...]:
         """Erase what is to be erased; all of it where the job says so, or allows it and nothing would be lost.
 
         Returns what was erased.
@@ -353,11 +353,11 @@ class Flasher:
             sink(data)
         return Report(where.size, calls=self.calls, verified=VerifyMode.DIGEST.value)
 
-    def erase(self, loader: ExternalLoader, sectors: Sequence[Sector], *, chip: bool = False) -> Report:
+    def erase(self, loader: ExternalLoader, sectors: Sequence[Range], *, chip: bool = False) -> Report:
         """Erase sectors (with chip: all of them, by MassErase) and see that they are blank; raises Mismatch."""
         opened = self.open(loader)
         keeping = self._keeping(opened)
-        keeping.erased_on_purpose((loader.storage.span,) if chip else spans(sectors))
+        keeping.erased_on_purpose((loader.storage.span,) if chip else sectors)
         erasing = Erasing(opened, self._phases, keeping.begins)
         size = sum(each.size for each in sectors)
         if chip:
@@ -365,7 +365,7 @@ class Flasher:
         else:
             whole = size == loader.storage.extent
             erasing.sectors(sectors, or_chip=whole and "MassErase" in loader.functions)
-        Inspection(opened, self._phases).expect_blank(joined(spans(sectors)))
+        Inspection(opened, self._phases).expect_blank(joined(sectors))
         return Report(size, 0, self.calls, len(sectors), VerifyMode.DIGEST.value)
 
     def blank_check(self, loader: ExternalLoader, where: Range) -> Report:

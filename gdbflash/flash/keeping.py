@@ -66,8 +66,7 @@ class Keeping:
 
         read: gives the bytes of a range, proven. touched: the sectors that the run will erase or program.
         """
-        places = tuple(Range(*each) for each in job.sectors)
-        concerned = places or joined(touched)
+        concerned = job.sectors or joined(touched)
         elsewhere = 0
         unclear: list[Old] = []
         for file in self.files:

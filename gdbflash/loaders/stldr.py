@@ -25,7 +25,7 @@ from gdbflash.files import read_file
 from gdbflash.loaders import findings as lint
 from gdbflash.loaders.demangle import demangled
 from gdbflash.loaders.findings import Finding
-from gdbflash.loaders.storage import STRUCT_SIZE, Sector, SectorGroup, StorageInfo, StorageType, decode_storage_info
+from gdbflash.loaders.storage import STRUCT_SIZE, SectorGroup, StorageInfo, StorageType, decode_storage_info
 from gdbflash.ranges import Range, joined
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ExternalLoader",
     "Finding",
-    "Sector",
     "SectorGroup",
     "Segment",
     "StorageInfo",

@@ -12,7 +12,6 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import NamedTuple
 
 from gdbflash.errors import PlanError, printable
 from gdbflash.ranges import Range
@@ -44,13 +43,6 @@ class StorageType(enum.IntEnum):
 
 
 _RAM_TYPES = frozenset({StorageType.SRAM, StorageType.PSRAM, StorageType.SDRAM})
-
-
-class Sector(NamedTuple):
-    """What one erase covers, in bytes."""
-
-    address: int
-    size: int
 
 
 @dataclass(frozen=True)
@@ -98,9 +90,9 @@ class StorageInfo:
         return sum(group.count for group in self.sectors)
 
     @property
-    def all_sectors(self) -> tuple[Sector, ...]:
-        """List the sectors; a storage that describes none, and can be erased as a whole alone, counts as one."""
-        return self.sectors_in(self.address, self.extent) if self.sectors else (Sector(self.address, self.extent),)
+    def all_sectors(self) -> tuple[Range, ...]:
+        """List what an erase covers; a storage without sectors, which can be erased as a whole alone, counts as one."""
+        return self.sectors_in(self.address, self.extent) if self.sectors else (self.span,)
 
     @property
     def span(self) -> Range:
@@ -116,12 +108,12 @@ class StorageInfo:
         """Tell whether size bytes at address lie wholly in the storage."""
         return self.address <= address and size >= 0 and address + size <= self.end
 
-    def sectors_in(self, address: int, size: int) -> tuple[Sector, ...]:
+    def sectors_in(self, address: int, size: int) -> tuple[Range, ...]:
         """List the sectors touched by size bytes at address; raises PlanError where any byte has none."""
         if not size:
             return ()
         self._need_sectors(address, size)
-        found: list[Sector] = []
+        found: list[Range] = []
         end = address + size
         for index in range(bisect_right(self._group_starts, address) - 1, len(self.sectors)):
             start, count, step = self._group_starts[index], self.sectors[index].count, self.sectors[index].size
@@ -129,7 +121,7 @@ class StorageInfo:
                 break
             first = max(0, address - start) // step
             last = min(count, -(-(end - start) // step))
-            found.extend(Sector(start + number * step, step) for number in range(first, last))
+            found.extend(Range(start + number * step, step) for number in range(first, last))
         return tuple(found)
 
     @cached_property

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gdbflash.loaders.storage import Sector
 from gdbflash.plan.jobs import Content, EraseMode, StorageJob, transfer_steps
 from gdbflash.ranges import Range, joined, without
 
@@ -45,7 +44,7 @@ class Unit:
 class Delta:
     """What is left to do."""
 
-    erase: tuple[Sector, ...]
+    erase: tuple[Range, ...]
     keep: tuple[Range, ...]
     """What must be read before the erase and written after it."""
     blank: tuple[Range, ...]
@@ -71,8 +70,7 @@ def units_of(job: StorageJob, largest: int) -> tuple[Unit, ...]:
         return tuple(Unit(piece, (piece,), ()) for piece in transfer_steps(wanted, largest, page))
     units: list[Unit] = []
     index = 0
-    for sector in job.sectors:
-        whole = Range(*sector)
+    for whole in job.sectors:
         while index < len(wanted) and wanted[index].end <= whole.address:
             index += 1
         if index < len(wanted) and wanted[index].address <= whole.address and wanted[index].end >= whole.end:
@@ -99,8 +97,7 @@ def _inside(places: Sequence[Range], index: int, whole: Range) -> list[Range]:
 
 def everything(job: StorageJob) -> Delta:
     """Leave nothing out."""
-    touched = tuple(Range(*sector) for sector in job.sectors)
-    return Delta(job.sectors, job.keep, (), job.content.ranges, (), touched)
+    return Delta(job.sectors, job.keep, (), job.content.ranges, (), job.sectors)
 
 
 def remaining(job: StorageJob, units: Sequence[Unit], states: Mapping[Range, State]) -> Delta:
@@ -121,7 +118,7 @@ def remaining(job: StorageJob, units: Sequence[Unit], states: Mapping[Range, Sta
     erased = [unit for unit in different if not all(states[each].blank for each in unit.pieces)]
     beside = [piece for unit in erased for piece in unit.beside] if job.keep else []
     return Delta(
-        erase=tuple(Sector(unit.where.address, unit.where.size) for unit in erased),
+        erase=tuple(unit.where for unit in erased),
         keep=joined(piece for piece in beside if not states[piece].blank),
         blank=joined(piece for piece in beside if states[piece].blank),
         places=wanted,

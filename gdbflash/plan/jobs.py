@@ -20,7 +20,7 @@ from gdbflash.ranges import Range, joined, slices, without
 
 if TYPE_CHECKING:
     from gdbflash.images.formats import Block
-    from gdbflash.loaders.stldr import ExternalLoader, Sector
+    from gdbflash.loaders.stldr import ExternalLoader
 
 
 class EraseMode(enum.Enum):
@@ -113,7 +113,7 @@ class StorageJob:
     loader: ExternalLoader
     content: Content
     erase: EraseMode
-    sectors: tuple[Sector, ...]
+    sectors: tuple[Range, ...]
     keep: tuple[Range, ...]
     """Bytes of the sectors that are not in content and must outlive the erase."""
     keeping: bool = True
@@ -229,16 +229,16 @@ def plan_storage(
         return StorageJob(loader, content, mode, loader.storage.all_sectors, (), keep)
     need(loader, "SectorErase")
     sectors = touched_sectors(loader, content.ranges)
-    gaps = without(spans(sectors), content.ranges)
+    gaps = without(sectors, content.ranges)
     or_chip = erase is None and "MassErase" in loader.functions
     if keep and without((loader.storage.span,), content.ranges):
         or_chip = False
     return StorageJob(loader, content, mode, sectors, gaps if keep else (), keep, or_chip)
 
 
-def touched_sectors(loader: ExternalLoader, places: Iterable[Range]) -> tuple[Sector, ...]:
+def touched_sectors(loader: ExternalLoader, places: Iterable[Range]) -> tuple[Range, ...]:
     """List the sectors that the places lie in, each once; places are sorted and inside the storage."""
-    found: list[Sector] = []
+    found: list[Range] = []
     for place in places:
         fresh = loader.storage.sectors_in(place.address, place.size)
         if found and fresh and fresh[0].address == found[-1].address:
@@ -247,18 +247,13 @@ def touched_sectors(loader: ExternalLoader, places: Iterable[Range]) -> tuple[Se
     return tuple(found)
 
 
-def spans(sectors: Iterable[Sector]) -> tuple[Range, ...]:
-    """Give where sectors lie."""
-    return tuple(Range(each.address, each.size) for each in sectors)
-
-
-def plan_erase(loader: ExternalLoader, where: Range) -> tuple[Sector, ...]:
+def plan_erase(loader: ExternalLoader, where: Range) -> tuple[Range, ...]:
     """List the sectors of a range that is to be erased; raises PlanError unless it is whole sectors."""
     _refuse_ram(loader)
     need(loader, "SectorErase")
     check_inside(loader, where)
     sectors = loader.storage.sectors_in(where.address, where.size)
-    whole = Range(sectors[0].address, sectors[-1].address + sectors[-1].size - sectors[0].address)
+    whole = Range(sectors[0].address, sectors[-1].end - sectors[0].address)
     if whole != where:
         raise PlanError(
             f"{where} is not whole sectors. The sectors it lies in are 0x{whole.address:08X} 0x{whole.size:X}.",
@@ -270,7 +265,7 @@ def plan_erase(loader: ExternalLoader, where: Range) -> tuple[Sector, ...]:
     return sectors
 
 
-def plan_chip_erase(loader: ExternalLoader) -> tuple[Sector, ...]:
+def plan_chip_erase(loader: ExternalLoader) -> tuple[Range, ...]:
     """List all sectors, which MassErase is to erase; raises PlanError where it cannot."""
     _refuse_ram(loader)
     need(loader, "MassErase")
@@ -309,7 +304,7 @@ class EraseStep:
     size: int
 
 
-def erase_steps(sectors: Iterable[Sector], limit: int) -> tuple[EraseStep, ...]:
+def erase_steps(sectors: Iterable[Range], limit: int) -> tuple[EraseStep, ...]:
     """Group neighbouring sectors of one size into calls of at most limit bytes, or of one sector.
 
     Sizes are not mixed in a call: loaders loop by the size of the sector at hand, and few were ever tried across

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdbflash.loaders.storage import Sector
 from gdbflash.plan.delta import Delta, State, Unit, everything, not_erased, remaining, units_of
 from gdbflash.plan.jobs import Content, EraseMode, StorageJob, plan_storage
 from gdbflash.ranges import Range, joined, without
@@ -63,7 +62,7 @@ def test_what_is_there_is_left_alone() -> None:
 def test_only_what_differs_is_erased_and_only_what_is_not_blank() -> None:
     delta = judged(job((0, 4 * SECTOR)), SAME, OTHER, BLANK, SAME)
     assert delta == Delta(
-        erase=(Sector(BASE + SECTOR, SECTOR),),
+        erase=(Range(BASE + SECTOR, SECTOR),),
         keep=(),
         blank=(),
         places=(at(SECTOR, 2 * SECTOR),),
@@ -101,7 +100,7 @@ def test_a_blank_image_in_a_dirty_sector_is_there() -> None:
 
 def test_without_keep_nothing_is_read() -> None:
     delta = judged(job((0x100, 0x20), keep=False), OTHER, OTHER, BLANK)
-    assert delta.erase == (Sector(BASE, SECTOR),)
+    assert delta.erase == (Range(BASE, SECTOR),)
     assert (delta.keep, delta.blank) == ((), ())
 
 
@@ -152,7 +151,7 @@ def test_nothing_is_lost_or_left_wrong(places: list[tuple[int, int, int]], keep:
     units = units_of(task, SECTOR)
     states = {piece: State(source.random() < 0.6, source.random() < 0.4) for unit in units for piece in unit.pieces}
     delta = remaining(task, units, states)
-    erased = [Range(*sector) for sector in delta.erase]
+    erased = delta.erase
     assert joined((*delta.places, *delta.skipped)) == data.ranges
     assert not without(erased, delta.touched)
     lost = without(erased, delta.places)

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdbflash.errors import PlanError
-from gdbflash.loaders.storage import Sector, SectorGroup, StorageInfo, StorageType, decode_storage_info
+from gdbflash.loaders.storage import SectorGroup, StorageInfo, StorageType, decode_storage_info
+from gdbflash.ranges import Range
 from tests.support.stldr import storage_info
 
 
@@ -30,17 +31,17 @@ class TestGeometry:
     @pytest.mark.parametrize(
         ("address", "sector"),
         [
-            (0x90000000, Sector(0x90000000, 4096)),
-            (0x90000FFF, Sector(0x90000000, 4096)),
-            (0x90001000, Sector(0x90001000, 4096)),
-            (0x9001FFFF, Sector(0x9001F000, 4096)),
-            (0x90020000, Sector(0x90020000, 131072)),
-            (0x9003FFFF, Sector(0x90020000, 131072)),
-            (0x90040000, Sector(0x90040000, 262144)),
-            (0x97FFFFFF, Sector(0x97FC0000, 262144)),
+            (0x90000000, Range(0x90000000, 4096)),
+            (0x90000FFF, Range(0x90000000, 4096)),
+            (0x90001000, Range(0x90001000, 4096)),
+            (0x9001FFFF, Range(0x9001F000, 4096)),
+            (0x90020000, Range(0x90020000, 131072)),
+            (0x9003FFFF, Range(0x90020000, 131072)),
+            (0x90040000, Range(0x90040000, 262144)),
+            (0x97FFFFFF, Range(0x97FC0000, 262144)),
         ],
     )
-    def test_one_byte_lies_in_one_sector(self, address: int, sector: Sector) -> None:
+    def test_one_byte_lies_in_one_sector(self, address: int, sector: Range) -> None:
         assert MIXED.sectors_in(address, 1) == (sector,)
 
     @pytest.mark.parametrize("address", [0x8FFFFFFF, 0x98000000, 0])
@@ -51,13 +52,13 @@ class TestGeometry:
 
     def test_sectors_across_groups(self) -> None:
         assert MIXED.sectors_in(0x9001F800, 0x20801) == (
-            Sector(0x9001F000, 4096),
-            Sector(0x90020000, 131072),
-            Sector(0x90040000, 262144),
+            Range(0x9001F000, 4096),
+            Range(0x90020000, 131072),
+            Range(0x90040000, 262144),
         )
 
     def test_sectors_in_exactly_one(self) -> None:
-        assert MIXED.sectors_in(0x90001000, 4096) == (Sector(0x90001000, 4096),)
+        assert MIXED.sectors_in(0x90001000, 4096) == (Range(0x90001000, 4096),)
 
     def test_no_bytes_touch_no_sector(self) -> None:
         assert MIXED.sectors_in(0x90001000, 0) == ()
@@ -67,8 +68,8 @@ class TestGeometry:
         sectors = large.sectors_in(large.address, large.extent)
         assert (len(sectors), sectors[0], sectors[-1]) == (
             65536,
-            Sector(0x90000000, 4096),
-            Sector(0x9FFFF000, 4096),
+            Range(0x90000000, 4096),
+            Range(0x9FFFF000, 4096),
         )
 
     @pytest.mark.parametrize(("address", "size"), [(0x97FFFFFF, 2), (0x8FFFFFFF, 2)])
@@ -80,7 +81,7 @@ class TestGeometry:
         bare = storage(size=0x1000)
         with pytest.raises(PlanError, match="describes no sectors"):
             bare.sectors_in(0x90000000, 1)
-        assert bare.all_sectors == (Sector(0x90000000, 0x1000),)
+        assert bare.all_sectors == (Range(0x90000000, 0x1000),)
 
     def test_contains(self) -> None:
         assert MIXED.contains(0x90000000, 128 << 20)
@@ -101,10 +102,10 @@ class TestGeometry:
     ) -> None:
         groups, offset = case
         info = storage(*groups, address=1000)
-        every: list[Sector] = []
+        every: list[Range] = []
         for count, size in groups:
             for _ in range(count):
-                every.append(Sector(every[-1].address + every[-1].size if every else 1000, size))
+                every.append(Range(every[-1].address + every[-1].size if every else 1000, size))
         size = data.draw(st.integers(1, info.end - 1000 - offset))
         first, last = 1000 + offset, 1000 + offset + size - 1
         touched = tuple(each for each in every if each.address <= last and first < each.address + each.size)

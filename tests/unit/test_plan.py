@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gdbflash.errors import PlanError
 from gdbflash.images.formats import Block
-from gdbflash.loaders.stldr import Sector, StorageType
+from gdbflash.loaders.stldr import StorageType
 from gdbflash.plan.jobs import (
     Content,
     EraseMode,
@@ -36,7 +36,7 @@ def test_whole_job_with_kept_bytes() -> None:
             loader=loader,
             content=Content(((0x90000100, memoryview(b"\x5a" * 300)),)),
             erase=EraseMode.SECTORS,
-            sectors=(Sector(0x90000000, S),),
+            sectors=(Range(0x90000000, S),),
             keep=(Range(0x90000000, 0x100), Range(0x9000022C, S - 0x22C)),
         ),
     )
@@ -44,7 +44,7 @@ def test_whole_job_with_kept_bytes() -> None:
 
 def test_blocks_in_one_sector_touch_it_once_and_keep_what_lies_between() -> None:
     job = plan_write([make_loader()], [Block(0x9000FFFF, b"ab"), Block(0x90010010, b"c")])[0]
-    assert job.sectors == (Sector(0x90000000, S), Sector(0x90010000, S))
+    assert job.sectors == (Range(0x90000000, S), Range(0x90010000, S))
     assert job.keep == (Range(0x90000000, S - 1), Range(0x90010001, 15), Range(0x90010011, S - 17))
 
 
@@ -98,9 +98,9 @@ def test_comparing_needs_no_function() -> None:
 def test_a_storage_without_sectors_is_erased_as_a_whole() -> None:
     loader = make_loader(groups=())
     loader = replace(loader, storage=replace(loader.storage, size=3 * S))
-    assert plan_chip_erase(loader) == (Sector(0x90000000, 3 * S),)
+    assert plan_chip_erase(loader) == (Range(0x90000000, 3 * S),)
     (job,) = plan_write([loader], [Block(0x90000000, b"a")], erase=EraseMode.CHIP, keep=False)
-    assert job.sectors == (Sector(0x90000000, 3 * S),)
+    assert job.sectors == (Range(0x90000000, 3 * S),)
 
 
 def test_the_plan_says_what_may_be_erased() -> None:
@@ -123,7 +123,7 @@ def test_chip_erase_needs_the_whole_image_or_no_keep() -> None:
 def test_erase_of_part_sectors_names_the_whole_ones() -> None:
     with pytest.raises(PlanError, match="0x90000000 0x20000"):
         plan_erase(make_loader(), Range(0x90000100, S))
-    assert plan_erase(make_loader(), Range(0x90010000, S)) == (Sector(0x90010000, S),)
+    assert plan_erase(make_loader(), Range(0x90010000, S)) == (Range(0x90010000, S),)
 
 
 def test_what_cannot_be_erased_says_what_to_do_instead() -> None:
@@ -140,12 +140,12 @@ def test_what_cannot_be_erased_says_what_to_do_instead() -> None:
         plan_erase(make_loader(functions=("Init", "Read")), where)
     with pytest.raises(PlanError, match=r"exports no MassErase.*Erase sectors instead"):
         plan_chip_erase(make_loader(functions=("Init", "SectorErase")))
-    assert joined(Range(*sector) for sector in plan_chip_erase(make_loader())) == (whole,)
+    assert joined(plan_chip_erase(make_loader())) == (whole,)
 
 
 def test_erase_calls_pass_sector_starts_and_never_mix_sizes() -> None:
-    sectors = [Sector(address, 4 * KIB) for address in range(0, 32 * KIB, 4 * KIB)]
-    sectors += [Sector(32 * KIB, 32 * KIB), Sector(64 * KIB, 64 * KIB), Sector(192 * KIB, 64 * KIB)]
+    sectors = [Range(address, 4 * KIB) for address in range(0, 32 * KIB, 4 * KIB)]
+    sectors += [Range(32 * KIB, 32 * KIB), Range(64 * KIB, 64 * KIB), Range(192 * KIB, 64 * KIB)]
     assert erase_steps(sectors, 16 * KIB) == (
         EraseStep(0, 12 * KIB, 4, 16 * KIB),
         EraseStep(16 * KIB, 28 * KIB, 4, 16 * KIB),
