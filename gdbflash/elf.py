@@ -29,6 +29,10 @@ LONGEST_NAME = 1024
 _MAGIC = b"\x7fELF"
 _ADDRESS_SPACE = 1 << 32
 _EHDR_SIZE, _PHDR_SIZE, _SHDR_SIZE = 52, 32, 40
+MOST_SYMBOLS = 1 << 16
+"""Ten times those of the largest loader seen."""
+LONGEST_NAME = 1024
+"""Characters of a symbol's name that are kept: a name in C++ can be long, but not of use."""
 _SYMBOL = struct.Struct("<IIIBBH")
 _KINDS = {0: "NOTYPE", 1: "OBJECT", 2: "FUNC", 3: "SECTION", 4: "FILE"}
 _BINDINGS = {0: "LOCAL", 1: "GLOBAL", 2: "WEAK"}
@@ -130,8 +134,15 @@ class ElfFile:
         names = bytes(self._contents(headers[table["sh_link"]]))
         sections: dict[int, ElfSection] = {}
         # pyelftools takes 60 us for a symbol and files have thousands: the one record that is decoded here.
-        for name_at, value, size, info, _, place in _SYMBOL.iter_unpack(self._contents(table)):
-            name = _string(names, name_at)
+        records = self._contents(table)
+        if table["sh_size"] > MOST_SYMBOLS * _SYMBOL.size:
+            raise self._defect(
+                f"{self._name} has {table['sh_size'] // _SYMBOL.size} symbols, and no loader needs {MOST_SYMBOLS}. "
+                "Check that it is one.",
+                path=self._name,
+            )
+        for name_at, value, size, info, _, place in _SYMBOL.iter_unpack(records):
+            name = _string(names, name_at)[:LONGEST_NAME]
             if place == _SHN_UNDEF or not name:
                 continue
             if place not in sections and place < min(len(headers), _SHN_LORESERVE):

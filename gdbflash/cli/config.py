@@ -27,6 +27,7 @@ else:
 NAME = "gdbflash.toml"
 PROJECT = "pyproject.toml"
 LARGEST_FILE = 1 << 20
+_MOST_DOTS = 1000
 _TABLE = "tool.gdbflash"
 _ROOT = ".git"
 _NAMED_ONLY = frozenset({"gdb", "launch", "kept"})
@@ -78,6 +79,9 @@ def _bytes(path: Path) -> bytes:
 
 def _read(path: Path) -> dict[str, Any]:
     data = _bytes(path)
+    if max(line.count(b".") for line in data.split(b"\n")) > _MOST_DOTS:
+        # TOML's readers keep each beginning of a dotted key: an 80 KB one takes gigabytes.
+        raise InputError(f"{path} has more than {_MOST_DOTS} dots in a line, which no option needs.", path=str(path))
     try:
         values: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -322,13 +322,14 @@ class Flasher:
         """Take the bytes that the erase takes, reading what is not blank; raises TargetError naming the way out."""
         blank = [(each.address, memoryview(bytes([erased_value]) * each.size)) for each in delta.blank]
         try:
-            read = [(where.address, memoryview(data)) for where, data in inspection.read_proven(delta.keep)]
+            read = [(where.address, memoryview(data)) for where, data in inspection.read_proven(delta.keep_as_read)]
         except TargetError as error:
             raise error.reworded(
                 f"The bytes to keep beside the image could not be read, so nothing was erased there: {error.message} "
                 "--no-keep gives them up."
             ) from error
-        return Content(tuple(sorted((*read, *blank), key=lambda piece: piece[0])))
+        kept = Content(tuple(read)).within(delta.keep)
+        return Content(tuple(sorted((*kept.pieces, *blank), key=lambda piece: piece[0])))
 
     def _erase(self, opened: LoadedLoader, job: StorageJob, delta: Delta, keeping: Keeping) -> tuple[Range, ...]:
         """Erase what is to be erased; all of it where the job says so, or allows it and nothing would be lost.

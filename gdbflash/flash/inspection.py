@@ -53,14 +53,16 @@ class Inspection:
                 advance(where.size)
                 yield where, data
 
-    def read_proven(self, places: Sequence[Range]) -> Iterator[tuple[Range, bytes]]:
+    def read_proven(
+        self, places: Sequence[Range], operation: Operation = Operation.READ
+    ) -> Iterator[tuple[Range, bytes]]:
         """Read places slice by slice, and see at the end that the target's digests of them are those of what came.
 
         Raises Mismatch then: of that, nothing that was given is to be used.
         """
         came: dict[Range, bytes] = {}
         held: list[tuple[Range, bytes]] = []
-        for where, data in self.read(Operation.READ, "read", places):
+        for where, data in self.read(operation, "read" if operation is Operation.READ else "verify", places):
             held.append((where, data))
             if sum(each.size for each, _ in held) > HELD:
                 came.update(self._digests_of(held))
@@ -71,7 +73,7 @@ class Inspection:
             return
         with ThreadPoolExecutor(1) as beside, self._phases.phase("verify", _size(places)) as advance:
             rest = beside.submit(self._digests_of, held)  # while the target computes its own
-            self._opened.begin(Operation.READ)
+            self._opened.begin(operation)
             found = [pair for group in self._survey.found(pieces, advance) for pair in group]
             came.update(rest.result())
         wrong = [piece for piece, digest in found if came[piece] != digest]
@@ -124,7 +126,7 @@ class Inspection:
             words = tuple(_whole_words(each) for each in places)
             self._verify_by_loader(content, joined(words))
             places = without(places, words)
-        self._read_back(content, places)
+        self._read_back(content, places, proven=True)
         self._read_blank(blank)
 
     def expect_blank(self, places: Sequence[Range]) -> None:
@@ -168,9 +170,14 @@ class Inspection:
         self._digests.update(zip(fresh, self._survey.expected(fresh, content), strict=True))
         return {piece: self._digests[piece] for piece in ours}
 
-    def _read_back(self, content: Content, places: Sequence[Range]) -> None:
+    def _read_back(self, content: Content, places: Sequence[Range], *, proven: bool = False) -> None:
+        """Compare what is read with content, and where it is to be proven also the target's digests with those.
+
+        A Read that moves less than it was asked for leaves in RAM what Write was given.
+        """
         comparison = Comparison()
-        for where, data in self.read(Operation.VERIFY, "verify", places):
+        read = self.read_proven(places, Operation.VERIFY) if proven else self.read(Operation.VERIFY, "verify", places)
+        for where, data in read:
             comparison.feed(where.address, content.read(where), data)
         advice = "Erase and write again; if it stays, suspect the chip or its wiring."
         comparison.check("Verification failed", advice, find=content.find)

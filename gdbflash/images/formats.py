@@ -22,6 +22,8 @@ LARGEST_FILE = 1 << 30
 """As hexadecimal text the largest chip seen (256 MiB) is about 700 MiB."""
 IN_MEMORY = 32 << 20
 """Bytes of a file that are read at once; a larger one is binary, or as large only because it is text."""
+MOST_PIECES = 1 << 14
+"""Of an image: each is planned, read and digested for itself."""
 LONGEST_RECORD = 1024
 """An Intel HEX record has at most 521 characters, an S-record 514."""
 _ADDRESS_SPACE = 1 << 32
@@ -221,9 +223,16 @@ def _bad_record(name: str, line: int, error: Exception) -> ImageFileError:
 
 def _record_blocks(records: Iterable[tuple[int, bytes]], name: str) -> Iterator[Block]:
     """Gather records that follow each other; yields when one does not."""
-    start, gathered = 0, bytearray()
+    start, gathered, count = 0, bytearray(), 0
     for address, content in records:
         if gathered and address != start + len(gathered):
+            count += 1
+            if count > MOST_PIECES:
+                raise ImageFileError(
+                    f"{name} has more than {MOST_PIECES} pieces that do not touch, which no build has. Fill the gaps, "
+                    "as with `objcopy --gap-fill 0xFF`.",
+                    path=name,
+                )
             yield Block(start, memoryview(gathered).toreadonly(), name)
             gathered = bytearray()
         if not gathered:

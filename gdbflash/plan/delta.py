@@ -5,6 +5,7 @@ What belongs here: pure functions from what was found (`flash.survey`) to what i
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +16,12 @@ from gdbflash.ranges import Range, joined, without
 BLANK_BLOCK = 4096
 """Erased stretches of an image are left out of programming in blocks of this size, or of a larger page: a gap splits a
 call in two, and a call costs about what programming this many bytes takes (16 pages of W25Q128JV, 0.7 ms each)."""
+
+
+READ_GAP = 4096
+"""Bytes between two places that are read along with both: a call costs about as much."""
+LARGEST_BLOCK = 1 << 20
+"""Bytes: a loader that declares a larger page declares none that could be kept to."""
 
 
 class State(NamedTuple):
@@ -55,6 +62,22 @@ class Delta:
     """Where content is already."""
     touched: tuple[Range, ...]
     """Whole sectors that are erased or programmed, where sectors are erased."""
+
+    @property
+    def keep_as_read(self) -> tuple[Range, ...]:
+        """Give what is read of what must be kept: gaps between two places that cost less than a call are read too."""
+        found: list[Range] = []
+        for each in self.keep:
+            last = found[-1] if found else None
+            if last is not None and each.address - last.end <= READ_GAP and self._in_one_sector(last, each):
+                found[-1] = Range(last.address, each.end - last.address)
+            else:
+                found.append(each)
+        return tuple(found)
+
+    def _in_one_sector(self, first: Range, second: Range) -> bool:
+        index = bisect_right(self.erase, (first.address, 1 << 32)) - 1
+        return index >= 0 and second.end <= self.erase[index].address + self.erase[index].size
 
     @property
     def is_nothing(self) -> bool:
@@ -140,6 +163,7 @@ def _remaining_of_chip(job: StorageJob, units: Sequence[Unit], states: Mapping[R
 
 def not_erased(content: Content, places: Sequence[Range], erased_value: int, page: int) -> tuple[Range, ...]:
     """Give the parts of places where content differs from an erased chip, in whole blocks."""
-    block = -(-BLANK_BLOCK // max(1, page)) * max(1, page)
+    page = page if 0 < page <= LARGEST_BLOCK else 1
+    block = -(-BLANK_BLOCK // page) * page
     erased = bytes([erased_value]) * block
     return joined(piece for piece in transfer_steps(places, block, page) if content.read(piece) != erased[: piece.size])
