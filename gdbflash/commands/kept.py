@@ -15,6 +15,7 @@ from gdbflash.errors import InputError, JsonValue, OutputError
 from gdbflash.events import bytes_in_words, counted
 from gdbflash.flash import kept_files
 from gdbflash.flash.kept_files import KeptFile
+from gdbflash.host import directory
 from gdbflash.images.output import write_hex
 from gdbflash.loaders.stldr import ExternalLoader
 from gdbflash.onchip import state
@@ -68,7 +69,7 @@ def _named(file: str | None, action: str) -> Path:
     """Find the file that is meant by its path or its name."""
     if file is None:
         raise InputError(f"Say which: kept {action} FILE; `gdbflash kept` lists them.")
-    for path in (Path(file), state.directory() / file):
+    for path in (Path(file), directory() / file):
         if path.is_file():
             return path
     raise InputError(f"There is no recovery file {file}; `gdbflash kept` lists them.", path=file)
@@ -87,7 +88,7 @@ def _listed(older_than: float | None) -> Outcome:
         if older_than is None or file.age > older_than * _DAY:
             lines.append(_line(file))
             entries.append(_data(file))
-    where = state.directory()
+    where = directory()
     return Outcome("\n".join(lines) or f"No recovery files in {where}", {"files": entries}, is_answer=True)
 
 

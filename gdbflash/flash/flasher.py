@@ -5,13 +5,13 @@ What belongs here: policy. Decisions that need no target are in `plan`, the use 
 
 from __future__ import annotations
 
-import re
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from gdbflash.errors import ConnectionLost, GdbflashError, OutputError, PrepareError, TargetError
+from gdbflash.errors import ConnectionLost, GdbflashError, PrepareError, TargetError
 from gdbflash.events import Noted, Observer, counted, unobserved
 from gdbflash.flash.erasing import Erasing
 from gdbflash.flash.inspection import Inspection
@@ -19,14 +19,14 @@ from gdbflash.flash.keeping import Keeping
 from gdbflash.flash.kept_files import KeptFile, Origin, leave, overlapping
 from gdbflash.flash.phases import Phases
 from gdbflash.flash.programming import Programming
+from gdbflash.host import held
 from gdbflash.loaders.stldr import ExternalLoader
-from gdbflash.locks import Lock, hold
 from gdbflash.onchip import quiesce
 from gdbflash.onchip.call import Call, Returned
 from gdbflash.onchip.faults import exception_name
 from gdbflash.onchip.loaded import LoadedLoader, Operation, find_room, load
 from gdbflash.onchip.placement import Save, identify
-from gdbflash.onchip.state import made_directory, sweep
+from gdbflash.onchip.state import sweep
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
 from gdbflash.plan.delta import Delta, everything, not_erased, remaining, units_of
 from gdbflash.plan.jobs import Content, EraseMode, StorageJob, plan_storage
@@ -108,7 +108,7 @@ class Flasher:
         self._surroundings: quiesce.Surroundings | None = None
         self._calls_before = 0
         self._restoring: KeptFile | None = None
-        self._lock: Lock | None = None
+        self._mine = contextlib.ExitStack()
 
     def __enter__(self) -> Flasher:
         self._claim()
@@ -121,7 +121,7 @@ class Flasher:
             except GdbflashError as trouble:
                 self._observe(Noted("close-failed", f"Leaving the target failed too: {trouble.message}"))
             finally:
-                self._let_go()
+                self._mine.close()
             raise
         return self
 
@@ -129,18 +129,8 @@ class Flasher:
         """Have the target for this process alone; raises TargetInUse."""
         unit = identify(self._target, 0).unit
         place = self._target.capabilities.place or self._target.capabilities.server
-        name = unit or re.sub(r"[^A-Za-z0-9_.-]+", "_", place)[-80:]
-        try:
-            self._lock = hold(
-                made_directory() / "locks" / f"{name}.lock", f"the unit {unit}" if unit else f"the target at {place}"
-            )
-        except (OSError, OutputError) as error:
-            self._observe(Noted("no-lock", f"Whether another process uses the target cannot be told: {error}"))
-
-    def _let_go(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        what = f"the unit {unit}" if unit else f"the target at {place}"
+        self._mine.enter_context(held(unit or place, what, lambda said: self._observe(Noted("no-lock", said))))
 
     def _take(self) -> None:
         if self._options.before is Before.RESET:
@@ -165,7 +155,7 @@ class Flasher:
                 raise
             self._observe(Noted("close-failed", f"Leaving the target failed too: {trouble.message}"))
         finally:
-            self._let_go()
+            self._mine.close()
 
     def _leave(self) -> None:
         after = self._options.after

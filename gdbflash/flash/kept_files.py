@@ -20,6 +20,7 @@ from typing import Any
 
 from gdbflash.errors import OutputError
 from gdbflash.events import counted
+from gdbflash.host import ENVIRONMENT, directory, made_directory
 from gdbflash.onchip import state
 from gdbflash.plan.jobs import Content
 from gdbflash.ranges import Range
@@ -102,13 +103,13 @@ def save(origin: Origin, sectors: Sequence[KeptSector]) -> KeptFile:
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(origin.begun))
     name = f"{origin.identity.file_name}-{stamp}-{secrets.token_hex(3)}{ENDING}"
     try:
-        path = state.made_directory() / name
+        path = made_directory() / name
         state.write_whole(path, _parts(origin, sectors))
     except OSError as error:
         raise OutputError(
-            f"The bytes to keep could not be saved in {state.directory()} ({error.strerror}), so nothing was erased "
-            f"there. Free some space, set {state.ENVIRONMENT} to another folder, or add --no-keep.",
-            path=str(state.directory()),
+            f"The bytes to keep could not be saved in {directory()} ({error.strerror}), so nothing was erased "
+            f"there. Free some space, set {ENVIRONMENT} to another folder, or add --no-keep.",
+            path=str(directory()),
         ) from error
     return KeptFile(path, origin, tuple(sectors))
 
@@ -183,7 +184,7 @@ def files() -> Iterator[KeptFile]:
 
 def paths() -> tuple[Path, ...]:
     """List the files; raises OutputError for a folder that cannot be used."""
-    folder = state.directory()
+    folder = directory()
     try:
         return tuple(sorted(Path(each) for each in os.scandir(folder) if each.name.endswith(ENDING)))
     except FileNotFoundError:
@@ -191,7 +192,7 @@ def paths() -> tuple[Path, ...]:
     except OSError as error:
         raise OutputError(
             f"The folder {folder} for bytes to keep cannot be used: {error.strerror}. "
-            f"Set {state.ENVIRONMENT} to a folder that can be used.",
+            f"Set {ENVIRONMENT} to a folder that can be used.",
             path=str(folder),
         ) from error
 

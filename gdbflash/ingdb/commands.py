@@ -18,7 +18,7 @@ from gdbflash.commands import kept as recovery
 from gdbflash.commands.requests import REQUESTS, file_named, loaders_named, run_options
 from gdbflash.commands.table import REACH, Command
 from gdbflash.errors import GdbflashError, InputError, Interrupted
-from gdbflash.events import Event, Started, bytes_in_words, counted
+from gdbflash.events import Detailed, Event, Started, bytes_in_words, counted
 from gdbflash.flash.flasher import Flasher
 from gdbflash.ingdb import load as gdbload
 from gdbflash.ingdb.connect import connect
@@ -30,6 +30,7 @@ from gdbflash.onchip.faults import exception_name
 from gdbflash.options import After, Before, RunOptions, VerifyMode
 from gdbflash.plan.jobs import plan_write
 from gdbflash.runlog import RunLog
+from gdbflash.servers.endpoint import alone_at
 from gdbflash.servers.profiles import PROFILES
 from gdbflash.version import VERSION
 
@@ -99,6 +100,8 @@ class Commands:
         with contextlib.ExitStack() as stack:
             target = self._connect(options.calls.timeout_scale)
             stack.callback(self._close, target)
+            place = target.capabilities.place
+            stack.enter_context(alone_at(place, lambda said: self.observe(Detailed("no-lock", said))))
             with target.interruptible() if options.before is Before.RESET else contextlib.nullcontext():
                 flasher = stack.enter_context(Flasher(target, options, self.observe))
             try:

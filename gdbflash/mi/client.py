@@ -27,7 +27,7 @@ from typing import Union
 from pygdbmi.gdbmiparser import parse_response
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError, GdbMissing, InputError
-from gdbflash.locks import TemporaryFolder
+from gdbflash.host import TemporaryFolder
 from gdbflash.runlog import Trace
 
 MiValue = Union[str, "list[MiValue]", "dict[str, MiValue]"]

@@ -17,7 +17,7 @@ from gdbflash.mi.connect import connect as connect_gdb
 from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.mi.target import MiTarget
 from gdbflash.runlog import RunLog
-from gdbflash.servers.endpoint import Endpoint, listening_ports, parse_endpoint
+from gdbflash.servers.endpoint import Endpoint, alone_at, listening_ports, parse_endpoint
 from gdbflash.servers.launch import READY_SECONDS, launched
 from gdbflash.servers.profiles import CANDIDATE_PORTS, ServerProfile, choose_port, profile_named
 
@@ -43,7 +43,10 @@ def place(
     log: RunLog | None = None,
     patience: float = 1.0,
 ) -> Iterator[Place]:
-    """Find the server, started for this run where so asked; raises InputError, ServerMissing."""
+    """Find the server, started for this run where so asked, and have it for this process alone.
+
+    Raises InputError, ServerMissing, TargetInUse.
+    """
     profile = None if server == "auto" else profile_named(server)
     ours = profile is not None and profile.name == "board" and connect is None
     if launch is not None or ours:
@@ -56,12 +59,11 @@ def place(
             endpoint = connect or parse_endpoint(running.endpoint)
             yield Place(profile, endpoint, running.name, running.tcl_port)
         return
-    if connect is not None:
+    if connect is None:
+        connect = Endpoint("127.0.0.1", choose_port(profile, listening_ports(CANDIDATE_PORTS)))
+    # Who merely connects halts the core, in the middle of what another process has it do.
+    with alone_at(str(connect), lambda said: observe(Detailed("no-lock", said))):
         yield Place(profile, connect, str(connect))
-        return
-    port = choose_port(profile, listening_ports(CANDIDATE_PORTS))
-    endpoint = Endpoint(host="127.0.0.1", port=port)
-    yield Place(profile, endpoint, str(endpoint))
 
 
 def _exposed(profile: ServerProfile) -> str:
@@ -86,7 +88,7 @@ def reached(
 
     patience: a factor on every time-out of gdb and servers.
 
-    Raises InputError, GdbMissing, ServerMissing, PrepareError, ConnectionLost.
+    Raises InputError, GdbMissing, ServerMissing, TargetInUse, PrepareError, ConnectionLost.
     """
     endpoint = None if connect is None else parse_endpoint(connect)
     trace = log.of("gdb") if log else None
@@ -120,7 +122,7 @@ def connect(
     address: HOST:PORT or a serial device, else the one usual port on this machine that listens. server: a name that
     `--server` knows, or "auto" to tell it by asking. tcl: OpenOCD's Tcl port, where it is not the usual one. gdb: the
     program, else the first that is found. patience: a factor on every time-out of gdb and servers. Entering halts the
-    core and raises InputError, GdbMissing, ServerMissing, PrepareError, ConnectionLost.
+    core and raises InputError, GdbMissing, ServerMissing, TargetInUse, PrepareError, ConnectionLost.
     """
     return reached(server, address, None, gdb, None, observe, tcl, patience)
 

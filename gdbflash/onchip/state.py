@@ -1,6 +1,6 @@
-"""What the host remembers of targets between two runs: the folder it lies in, and how files get there.
+"""What the host remembers of targets between two runs: whose files these are, and how they get into their folder.
 
-What belongs here: the folder, whose files these are, and writing that survives a crash; not what is remembered.
+What belongs here: names, and writing that survives a crash; not what is remembered.
 """
 
 from __future__ import annotations
@@ -13,11 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from gdbflash.errors import OutputError
-
-ENVIRONMENT = "GDBFLASH_STATE"
+from gdbflash.host import directory
 
 
 @dataclass(frozen=True)
@@ -34,27 +31,6 @@ class Identity:
         """A name, without an ending, that is the same for the same storage on the same unit."""
         name = re.sub(r"[^A-Za-z0-9_.-]+", "_", self.storage)[:60]
         return f"{name}-{self.address:08X}-{self.unit or 'unknown-unit'}"
-
-
-def directory() -> Path:
-    """Name the folder: $GDBFLASH_STATE, or gdbflash in the platform's state folder; raises OutputError."""
-    explicit = os.environ.get(ENVIRONMENT)
-    if explicit:
-        return Path(explicit)
-    try:
-        usual = platformdirs.user_state_path("gdbflash", appauthor=False)
-    except RuntimeError:  # what pathlib raises for a user without a home
-        usual = Path()
-    if not usual.is_absolute():
-        raise OutputError(f"There is no home directory to keep bytes in. Set {ENVIRONMENT} to a folder for them.")
-    return usual
-
-
-def made_directory() -> Path:
-    """Make the folder, for its owner alone, where it is not there yet; raises OutputError, OSError."""
-    folder = directory()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
 
 
 def write_whole(path: Path, parts: Iterable[bytes]) -> None:

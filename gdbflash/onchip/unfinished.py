@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gdbflash.errors import CallFailed, OutputError
+from gdbflash.host import directory, made_directory
 from gdbflash.onchip import state
 from gdbflash.onchip.state import Identity
 
@@ -28,7 +29,7 @@ class Odd(Exception):
 
 
 def _path(identity: Identity) -> Path:
-    return state.directory() / f"{identity.file_name}.erasing"
+    return directory() / f"{identity.file_name}.erasing"
 
 
 def longest(size: int) -> float:
@@ -44,9 +45,9 @@ def noted(identity: Identity, seconds: float) -> Iterator[None]:
     reason not to erase: only the next run will not know.
     """
     with contextlib.suppress(OSError, OutputError):
-        state.made_directory()
+        made_directory()
         note = {"format": _FORMAT, "begun": time.time(), "seconds": max(0.0, min(seconds, longest(identity.size)))}
-        _path(identity).write_text(json.dumps(note))
+        state.write_whole(_path(identity), [json.dumps(note).encode()])
     try:
         yield
     except CallFailed:

@@ -9,19 +9,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import os
 import re
 import socket
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gdbflash.errors import InputError, ServerMissing
+from gdbflash.host import held
 
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?\Z")
 _IPV6 = re.compile(r"\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,15})?\]\Z")
 _DEVICE = re.compile(r"/[A-Za-z0-9_./:@+-]+\Z")
+_TRANSPORT = re.compile(r"(?:tcp|udp)[46]?:")
+"""What GDB takes before HOST:PORT (Debugging with GDB, "Connecting to a Remote Target")."""
+_HERE = frozenset({"127.0.0.1", "[::1]", "localhost"})
 _LISTEN = "0A"
 """State TCP_LISTEN in /proc/net/tcp (Linux, include/net/tcp_states.h)."""
 
@@ -53,6 +59,18 @@ def parse_endpoint(text: str) -> Endpoint:
             endpoint=text,
         )
     return Endpoint(host=host, port=number)
+
+
+def alone_at(place: str, tell: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Have a server's place for this process alone, however it is written, as `host.held` has a target."""
+    try:
+        endpoint = parse_endpoint(_TRANSPORT.sub("", place))
+    except InputError:  # GDB has ways that we have not, such as a pipe
+        name = place
+    else:
+        host = "localhost" if endpoint.host in _HERE else endpoint.host.lower()
+        name = os.path.realpath(endpoint.device) if endpoint.device else f"{host}:{endpoint.port}"
+    return held(f"at {name}", f"the server at {place}", tell)
 
 
 def check_device(endpoint: Endpoint) -> None:

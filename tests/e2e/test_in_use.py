@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 import gdbflash
-from tests.support.boards import LOADER, running_board
+from gdbflash.board.mishaps.link import LinkFault, PacketFault
+from gdbflash.board.mishaps.occasion import Occasion
+from tests.support.boards import GDBS, LOADER, running_board
 from tests.support.commandline import CommandLine
+from tests.support.faultbench import FLASH, AtPacket
+from tests.support.gdbterminal import GDBINIT, gdb_terminal
 
 
 @pytest.fixture
@@ -27,6 +32,37 @@ def test_a_second_run_on_the_same_unit_stops_before_it_touches_anything(run: Com
         assert run("checksum", "0x90000000", "1", "--connect", same.endpoint, "-l", str(LOADER)).code == 0
 
 
+@pytest.mark.parametrize("words", [("erase", "--chip"), ("doctor",)])
+def test_a_second_run_at_the_same_server_stops_before_it_connects(run: CommandLine, words: tuple[str, ...]) -> None:
+    with running_board() as board, gdbflash.connect(board.endpoint):
+        board.machine.resume()
+        board.server.link.faults = [packets := AtPacket(1 << 30)]
+        place = board.endpoint.replace("127.0.0.1", "localhost")
+        outcome = run(*words, "--connect", place, "-l", str(LOADER))
+        assert outcome.code == 3
+        assert f"has had the server at {place} since" in outcome.shown
+        assert (packets.met, board.machine.halted) == (0, None)
+
+
+def test_a_command_inside_gdb_counts_too(run: CommandLine, tmp_path: Path) -> None:
+    """It waits in Read for as long as the other run takes to be refused."""
+    with running_board() as board, gdb_terminal(GDBS[0], "-x", str(GDBINIT), state=tmp_path / "state") as gdb:
+        gdb.run(f"target remote {board.endpoint}")
+        gdb.run(f"gdbflash loader {LOADER}")
+        reading = threading.Event()
+        board.server.link.faults = [
+            AtPacket(60, reading.set),
+            PacketFault(LinkFault.STALL, Occasion(61, 61), seconds=3),
+        ]
+        gdb.send(f"gdbflash checksum {FLASH:#x} 1M")
+        assert reading.wait(30)
+        outcome = run("doctor", "--connect", board.endpoint)
+        assert "has had the server at" in outcome.shown
+        board.server.link.faults = []
+        assert "CRC-32" in gdb.wait()
+        assert "has had the server" not in run("doctor", "--connect", board.endpoint).shown
+
+
 def test_a_state_folder_that_cannot_be_used_is_no_reason_not_to_read(
     run: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -34,4 +70,4 @@ def test_a_state_folder_that_cannot_be_used_is_no_reason_not_to_read(
     with running_board() as board:
         outcome = run("checksum", "0x90000000", "1", "--connect", board.endpoint, "-l", str(LOADER))
         assert outcome.code == 0
-        assert "Whether another process uses the target cannot be told" in outcome.shown
+        assert "Whether another process uses the unit 330041000a51353038393634 cannot be told" in outcome.shown

@@ -47,8 +47,8 @@ LARGEST = 20
 OWNERS: dict[str, set[str]] = {
     "elftools": {"gdbflash.elf"},
     "bincopy": {"gdbflash.images.formats"},
-    "filelock": {"gdbflash.locks"},
-    "platformdirs": {"gdbflash.onchip.state"},
+    "filelock": {"gdbflash.host"},
+    "platformdirs": {"gdbflash.host"},
     "itanium_demangler": {"gdbflash.loaders.demangle"},
     "pygdbmi": {"gdbflash.mi.client"},
     "pexpect": {"gdbflash.servers.launch"},

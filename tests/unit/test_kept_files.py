@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from gdbflash.errors import OutputError
 from gdbflash.flash import kept_files
 from gdbflash.flash.kept_files import KeptFile, KeptSector, Origin
+from gdbflash.host import directory
 from gdbflash.onchip import state
 from gdbflash.onchip.state import Identity
 from gdbflash.plan.jobs import Content
@@ -248,7 +249,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     with pytest.raises(OutputError, match="Set GDBFLASH_STATE"):
-        state.directory()
+        directory()
 
 
 def slowly_can_become(found: bytes, meant: bytes, erased: int) -> bool:

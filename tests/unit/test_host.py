@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import signal
@@ -13,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from gdbflash.errors import TargetInUse
-from gdbflash.locks import TemporaryFolder, hold
+from gdbflash.host import TemporaryFolder, held, hold, made_directory
+from gdbflash.servers.endpoint import alone_at
 
 TOP = Path(__file__).parents[2]
 
 
 def holding(code: str, folder: Path) -> subprocess.Popen[str]:
     """Start a process that runs code, says that it did, and stays."""
-    whole = f"from pathlib import Path; from gdbflash.locks import *; folder = Path({str(folder)!r}); {code}; "
+    whole = f"from pathlib import Path; from gdbflash.host import *; folder = Path({str(folder)!r}); {code}; "
     process = subprocess.Popen(
         [sys.executable, "-c", whole + "import time; print('ready', flush=True); time.sleep(60)"],
         cwd=TOP,
@@ -58,6 +60,47 @@ def test_a_holder_that_says_nothing_is_told_of_too(tmp_path: Path) -> None:
     with pytest.raises(TargetInUse, match="Another process of gdbflash has the unit"):
         hold(tmp_path / "unit.lock", "the unit")
     lock.release()
+
+
+def test_what_lies_in_the_platforms_folder_is_for_its_owner_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions made it open to all."""
+    monkeypatch.delenv("GDBFLASH_STATE")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "gdbflash").mkdir(mode=0o755)
+    with held("a server's words: -f board.cfg", "it", pytest.fail):
+        made = [tmp_path / "gdbflash", *(tmp_path / "gdbflash").rglob("*")]
+        assert {oct(each.stat().st_mode & 0o777) for each in made if each.is_dir()} == {"0o700"}
+        assert [oct(each.stat().st_mode & 0o777) for each in made if each.is_file()] == ["0o600"] * 2
+
+
+def test_a_folder_of_the_users_own_stays_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GDBFLASH_STATE", str(tmp_path))
+        assert made_directory() == tmp_path
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("one", "another", "same"),
+    [
+        ("localhost:3333", "127.0.0.1:3333", True),
+        ("tcp:localhost:3333", "[::1]:3333", True),
+        (":3333", "localhost:3333", True),
+        ("Lab:3333", "lab:3333", True),
+        ("localhost:3333", "localhost:3334", False),
+        ("/dev/stdin", os.path.realpath("/dev/stdin"), True),
+        ("| openocd -p", "| openocd -q", False),
+        ("x" * 200 + "1", "x" * 200 + "2", False),
+    ],
+)
+def test_a_place_is_the_same_however_it_is_written(one: str, another: str, same: bool) -> None:
+    with alone_at(one, pytest.fail), contextlib.ExitStack() as stack:
+        if same:
+            stack.enter_context(pytest.raises(TargetInUse))
+        stack.enter_context(alone_at(another, pytest.fail))
 
 
 def aged(folder: Path) -> None:

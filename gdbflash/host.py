@@ -1,29 +1,88 @@
-"""What one process has for itself at a time: a target, a temporary folder.
+"""What this machine holds for runs: the folder of what they remember, what one has for itself, what outlives none.
 
-What belongs here: locks between processes, and folders that outlive nobody. A lock is the operating system's: it ends
-with its process, however that ends.
+What belongs here: the state folder, locks between processes, temporary folders. A lock is the operating system's: it
+ends with its process, however that ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
+import platformdirs
 
-from gdbflash.errors import TargetInUse
+from gdbflash.errors import OutputError, TargetInUse
 
+ENVIRONMENT = "GDBFLASH_STATE"
+_OURS_ALONE = 0o700
+_LONGEST_NAME = 80
 _PREFIX = "gdbflash-"
 _LOCK = ".lock"
 _SETTLED = 60.0
 """Seconds after which a folder has its lock for certain."""
+
+
+def directory() -> Path:
+    """Name the state folder: $GDBFLASH_STATE, or gdbflash in the platform's; raises OutputError."""
+    explicit = os.environ.get(ENVIRONMENT)
+    if explicit:
+        return Path(explicit)
+    try:
+        usual = platformdirs.user_state_path("gdbflash", appauthor=False)
+    except RuntimeError:  # what pathlib raises for a user without a home
+        usual = Path()
+    if not usual.is_absolute():
+        raise OutputError(f"There is no home directory to keep bytes in. Set {ENVIRONMENT} to a folder for them.")
+    return usual
+
+
+def made_directory() -> Path:
+    """Make the state folder, for its owner alone, where it is not there yet; raises OutputError, OSError.
+
+    The platform's is ours, and is closed to others where an earlier version left it open.
+    """
+    folder = directory()
+    folder.mkdir(mode=_OURS_ALONE, parents=True, exist_ok=True)
+    if not os.environ.get(ENVIRONMENT) and folder.stat().st_mode & 0o077:
+        folder.chmod(_OURS_ALONE)
+    return folder
+
+
+@contextlib.contextmanager
+def held(name: str, what: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Have a target for this process alone while the body runs; raises TargetInUse when another one has it.
+
+    name: the same for the same target. Where there can be no lock, tell says so, and the body runs all the same.
+    """
+    lock = None
+    try:
+        lock = hold(made_directory() / "locks" / f"{_as_file(name)}.lock", what)
+    except (OSError, OutputError) as error:
+        tell(f"Whether another process uses {what} cannot be told: {error}")
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _as_file(name: str) -> str:
+    """Make a file's name of what may be a long command line, another one for each."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
+    if plain == name and len(name) <= _LONGEST_NAME:
+        return name
+    return f"{plain[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)
@@ -42,17 +101,23 @@ class Lock:
 
 def hold(path: Path, what: str) -> Lock:
     """Have what a file stands for, until it is released; raises TargetInUse when another process has it, OSError."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    lock = filelock.FileLock(path, timeout=0, thread_local=False)
+    path.parent.mkdir(mode=_OURS_ALONE, exist_ok=True)
+    lock = filelock.FileLock(path, timeout=0, thread_local=False, mode=0o600)
     holder = path.with_suffix(".holder")
     try:
         lock.acquire()
     except filelock.Timeout as error:
         raise _in_use(what, holder) from error
+    except NotImplementedError as error:  # a file system without locks
+        raise OSError(str(error)) from error
     about = {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-    with contextlib.suppress(OSError):
-        holder.write_text(json.dumps(about))
+    with contextlib.suppress(OSError), open(holder, "w", opener=_for_owner) as file:
+        json.dump(about, file)
     return Lock(lock, holder)
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _in_use(what: str, holder: Path) -> TargetInUse:
