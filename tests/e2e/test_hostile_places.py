@@ -83,7 +83,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> CommandLine:
 
 
 def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != "state")
 
 
 @pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
