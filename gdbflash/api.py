@@ -29,7 +29,8 @@ from gdbflash.errors import (
 )
 from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Observer, Planned, Started, Waited
 from gdbflash.flash.flasher import Checksum, Flasher, Report
-from gdbflash.images.formats import Image, load_image, merge_images
+from gdbflash.images.content import Content
+from gdbflash.images.formats import load_image, merge_images
 from gdbflash.loaders.stldr import ExternalLoader, load_loader
 from gdbflash.loaders.storage import StorageInfo, StorageType
 from gdbflash.mi.reach import connect, launch
@@ -51,6 +52,7 @@ __all__ = [
     "Checksum",
     "CommandRefused",
     "ConnectionLost",
+    "Content",
     "Detailed",
     "EraseMode",
     "Event",
@@ -59,7 +61,6 @@ __all__ = [
     "Flasher",
     "GdbMissing",
     "GdbflashError",
-    "Image",
     "ImageFileError",
     "InputError",
     "Interrupted",

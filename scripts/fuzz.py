@@ -50,7 +50,7 @@ def fuzz_elf() -> tuple[One, list[bytes]]:
 
 
 def fuzz_image() -> tuple[One, list[bytes]]:
-    """Firmware files: parse_image raises ImageFileError or gives blocks in order and apart."""
+    """Firmware files: parse_image raises ImageFileError or gives pieces in order and apart."""
     import bincopy
 
     from gdbflash.errors import ImageFileError
@@ -63,8 +63,8 @@ def fuzz_image() -> tuple[One, list[bytes]]:
                 image = parse_image(data, "a.img", address)
             except ImageFileError:
                 continue
-            ends = [0, *(block.end for block in image.blocks)]
-            assert all(end <= block.address < block.end for end, block in zip(ends, image.blocks, strict=False))
+            ends = [0, *(address + len(piece) for address, piece in image.pieces)]
+            assert all(end <= start < after for end, start, after in zip(ends, image.starts, ends[1:], strict=False))
             assert ends[-1] <= 1 << 32
 
     file = bincopy.BinFile()

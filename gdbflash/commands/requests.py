@@ -139,7 +139,7 @@ def write(
     dry_run: bool,
 ) -> Write:
     """Decide a write; raises InputError, ImageFileError, PlanError."""
-    jobs = plan_write(loaders, load_images(images).blocks, erase=EraseMode(erase) if erase else None, keep=keep)
+    jobs = plan_write(loaders, load_images(images), erase=EraseMode(erase) if erase else None, keep=keep)
     mode = VerifyMode(verify)
     if mode is VerifyMode.LOADER:
         for job in jobs:
@@ -186,7 +186,7 @@ class Verify(Request):
 
 def verify(loaders: tuple[ExternalLoader, ...], *, images: Sequence[str]) -> Verify:
     """Decide a comparison; raises InputError, ImageFileError, PlanError."""
-    return Verify(loaders, tuple(plan_verify(loaders, load_images(images).blocks)))
+    return Verify(loaders, tuple(plan_verify(loaders, load_images(images))))
 
 
 @dataclass(frozen=True)

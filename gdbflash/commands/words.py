@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gdbflash.errors import InputError
-from gdbflash.images.formats import Image, load_image, merge_images
+from gdbflash.images.content import Content
+from gdbflash.images.formats import load_image, merge_images
 from gdbflash.ranges import Range
 
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F_]{1,99}|[0-9][0-9_]{0,99})([kKmM]?)\Z")
@@ -136,6 +137,6 @@ def parse_image(text: str) -> tuple[Path, int | None]:
     return Path(text), None
 
 
-def load_images(specifications: Sequence[str]) -> Image:
+def load_images(specifications: Sequence[str]) -> Content:
     """Read and merge the images named; raises InputError and ImageFileError."""
     return merge_images([load_image(path, address) for path, address in map(parse_image, specifications)])

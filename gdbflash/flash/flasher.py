@@ -20,6 +20,7 @@ from gdbflash.flash.kept_files import KeptFile, Origin, leave, overlapping
 from gdbflash.flash.phases import Phases
 from gdbflash.flash.programming import Programming
 from gdbflash.host import held
+from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import ExternalLoader
 from gdbflash.onchip import quiesce
 from gdbflash.onchip.call import Call, Returned
@@ -29,7 +30,7 @@ from gdbflash.onchip.placement import Save, identify
 from gdbflash.onchip.state import sweep
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
 from gdbflash.plan.delta import Delta, everything, not_erased, remaining, units_of
-from gdbflash.plan.jobs import Content, EraseMode, StorageJob, plan_storage
+from gdbflash.plan.jobs import EraseMode, StorageJob, plan_storage
 from gdbflash.ranges import Range, joined, without
 from gdbflash.target import Target
 
@@ -310,16 +311,15 @@ class Flasher:
 
     def _kept(self, inspection: Inspection, delta: Delta, erased_value: int) -> Content:
         """Take the bytes that the erase takes, reading what is not blank; raises TargetError naming the way out."""
-        blank = [(each.address, memoryview(bytes([erased_value]) * each.size)) for each in delta.blank]
+        blank = [(each.address, bytes([erased_value]) * each.size) for each in delta.blank]
         try:
-            read = [(where.address, memoryview(data)) for where, data in inspection.read_proven(delta.keep_as_read)]
+            read = [(where.address, data) for where, data in inspection.read_proven(delta.keep_as_read)]
         except TargetError as error:
             raise error.reworded(
                 f"The bytes to keep beside the image could not be read, so nothing was erased there: {error.message} "
                 "--no-keep gives them up."
             ) from error
-        kept = Content(tuple(read)).within(delta.keep)
-        return Content(tuple(sorted((*kept.pieces, *blank), key=lambda piece: piece[0])))
+        return Content.of(Content.of(read).within(delta.keep).pieces, blank)
 
     def _erase(self, opened: LoadedLoader, job: StorageJob, delta: Delta, keeping: Keeping) -> tuple[Range, ...]:
         """Erase what is to be erased; all of it where the job says so, or allows it and nothing would be lost.

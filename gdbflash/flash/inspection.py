@@ -15,10 +15,11 @@ from gdbflash.events import Phase
 from gdbflash.flash.compare import Comparison
 from gdbflash.flash.phases import Phases
 from gdbflash.flash.survey import Survey
+from gdbflash.images.content import Content
 from gdbflash.onchip.loaded import LoadedLoader, Operation
 from gdbflash.options import VerifyMode
 from gdbflash.plan.delta import State, Unit
-from gdbflash.plan.jobs import Content, transfer_steps
+from gdbflash.plan.jobs import transfer_steps
 from gdbflash.plan.pace import Pace, paced
 from gdbflash.ranges import Range, joined, without
 
@@ -93,7 +94,7 @@ class Inspection:
 
     def _digests_of(self, slices: Sequence[tuple[Range, bytes]]) -> dict[Range, bytes]:
         """Compute the digests of what was read, by piece."""
-        content = Content(tuple((where.address, memoryview(data)) for where, data in slices))
+        content = Content.of((where.address, data) for where, data in slices)
         pieces = self._survey.short_pieces(where for where, _ in slices)
         return dict(zip(pieces, self._survey.expected(pieces, content), strict=True))
 

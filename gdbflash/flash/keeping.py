@@ -13,9 +13,10 @@ from gdbflash.errors import JsonValue, KeptUnclear, OutputError
 from gdbflash.events import Noted, Observer, counted
 from gdbflash.flash import kept_files
 from gdbflash.flash.kept_files import KeptFile, KeptSector, Origin, age_in_words
+from gdbflash.images.content import Content
 from gdbflash.loaders.storage import StorageType
 from gdbflash.options import Kept
-from gdbflash.plan.jobs import Content, EraseMode, StorageJob
+from gdbflash.plan.jobs import EraseMode, StorageJob
 from gdbflash.plan.kept import Belongs, belongs
 from gdbflash.ranges import Range, joined, without
 
@@ -111,7 +112,7 @@ class Keeping:
         for file in self.files:
             if file is not old.file:
                 for address, data in file.content.within(old.rest).pieces:
-                    theirs = Content(((address, data),))
+                    theirs = Content.at(address, data)
                     mine = old.kept.within((Range(address, len(data)),))
                     if any(theirs.read(Range(at, len(piece))) != bytes(piece) for at, piece in mine.pieces):
                         return True
@@ -188,7 +189,7 @@ class Keeping:
         for where in sorted({*erased, *back}):
             old = before.get(where)
             kept = without((where,), asked.ranges)
-            under = Content(((where.address, memoryview(old.found)),)) if old else _NOTHING
+            under = Content.at(where.address, old.found) if old else _NOTHING
             whole = content.over(under).within((where,))
             if sum(len(data) for _, data in whole.pieces) != where.size:
                 continue  # not to be kept: --no-keep

@@ -21,8 +21,8 @@ from typing import Any
 from gdbflash.errors import OutputError
 from gdbflash.events import counted
 from gdbflash.host import ENVIRONMENT, directory, made_directory
+from gdbflash.images.content import Content
 from gdbflash.onchip import state
-from gdbflash.plan.jobs import Content
 from gdbflash.ranges import Range
 
 ENDING = ".gdbflash"

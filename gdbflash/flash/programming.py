@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from gdbflash.events import Noted
 from gdbflash.flash.phases import Phases
+from gdbflash.images.content import Content
 from gdbflash.onchip.loaded import LoadedLoader, Operation
-from gdbflash.plan.jobs import Content
 from gdbflash.plan.pace import Cut, Pace
 from gdbflash.ranges import Range
 

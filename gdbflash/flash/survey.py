@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gdbflash.errors import CallFailed, TargetError
+from gdbflash.images.content import Content
 from gdbflash.onchip.call import SUCCESS, Returned
 from gdbflash.onchip.digest import SHORT_PIECE, Piece, RoutineCall, Run, digest, digests, split_checksum, split_digests
 from gdbflash.onchip.loaded import LoadedLoader, reading_time
-from gdbflash.plan.jobs import Content, transfer_steps
+from gdbflash.plan.jobs import transfer_steps
 from gdbflash.plan.pace import Pace
 from gdbflash.ranges import Range, slices
 

@@ -1,6 +1,6 @@
-"""Firmware files: from bin, Intel HEX, S-record or ELF to blocks of bytes with addresses.
+"""Firmware files: from bin, Intel HEX, S-record or ELF to bytes by address.
 
-What belongs here: telling the formats apart, decoding them (records by bincopy), and laying blocks side by side.
+What belongs here: telling the formats apart, decoding them (records by bincopy), and laying images side by side.
 A 16 MiB image is one copy in memory; of a large binary file only what is being looked at is.
 """
 
@@ -9,14 +9,15 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from operator import attrgetter
+from array import array
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import PurePath
 
 from gdbflash.elf import ElfFile, is_elf
 from gdbflash.errors import ImageFileError
 from gdbflash.files import FileBytes, read_image
+from gdbflash.images.content import Content, Data
 
 LARGEST_FILE = 1 << 30
 """As hexadecimal text the largest chip seen (256 MiB) is about 700 MiB."""
@@ -26,6 +27,8 @@ MOST_PIECES = 1 << 14
 """Of an image: each is planned, read and digested for itself."""
 LONGEST_RECORD = 1024
 """An Intel HEX record has at most 521 characters, an S-record 514."""
+_FEW = 64
+"""Bytes that are copied rather than viewed: a view takes three times as many."""
 _ADDRESS_SPACE = 1 << 32
 _HEX_RECORD = re.compile(rb"\s*:[0-9A-Fa-f]{2}")
 _S_RECORD = re.compile(rb"\s*S[0-9][0-9A-Fa-f]{2}")
@@ -33,61 +36,26 @@ _FIRST_LINE = re.compile(rb"\s*[:S0-9A-Fa-f]+[ \t\x1a]*(?:[\r\n]|\Z)")
 _TEXT_ENDINGS = frozenset({".hex", ".ihex", ".srec", ".s19", ".s28", ".s37", ".mot"})
 
 
-@dataclass(frozen=True)
-class Block:
-    """Contiguous bytes of a file and the target address of the first."""
-
-    address: int
-    data: bytes | memoryview | FileBytes
-    source: str = field(default="", compare=False)
-    """The file they come from, for messages."""
-
-    @property
-    def end(self) -> int:
-        """The first address behind the block."""
-        return self.address + len(self.data)
-
-    @property
-    def in_memory(self) -> memoryview:
-        """The bytes themselves; those that lie in a file are read each time."""
-        return memoryview(bytes(self.data) if isinstance(self.data, FileBytes) else self.data)
-
-
-@dataclass(frozen=True)
-class Image:
-    """What is to be in memory: blocks by address that neither overlap nor touch."""
-
-    blocks: tuple[Block, ...]
-
-    @property
-    def size(self) -> int:
-        """Count the bytes."""
-        return sum(len(block.data) for block in self.blocks)
-
-
-def load_image(path: str | os.PathLike[str], address: int | None = None) -> Image:
-    """Read a firmware file, once; address is needed for a binary file and refused for one that has addresses itself.
-
-    A pipe is read to its end.
+def load_image(path: str | os.PathLike[str], address: int | None = None) -> Content:
+    """Read a firmware file; address is needed for a binary file and refused for one that has addresses itself.
 
     Raises ImageFileError when the file cannot be read, is damaged, holds no data or does not go with address.
     """
     return parse_image(read_image(path, IN_MEMORY, LARGEST_FILE, ImageFileError), os.fspath(path), address)
 
 
-def parse_image(data: bytes | FileBytes, name: str, address: int | None = None) -> Image:
+def parse_image(data: bytes | FileBytes, name: str, address: int | None = None) -> Content:
     """Decode the bytes of a firmware file called name; raises ImageFileError as `load_image`."""
     head = bytes(data[: 2 * LONGEST_RECORD])
     if not _has_addresses(head):
-        return Image((_binary_block(data, name, address),))
+        return _binary(data, name, address)
     data = bytes(data)
-    blocks: Iterable[Block]
     if is_elf(data):
-        kind, blocks = "an ELF file", _elf_blocks(data, name)
+        kind, image = "an ELF file", merge_images(_segments(data, name))
     elif _HEX_RECORD.match(head):
-        kind, blocks = "an Intel HEX file", _record_blocks(_hex_records(data, name), name)
+        kind, image = "an Intel HEX file", _laid_out(_hex_records(data, name), name)
     else:
-        kind, blocks = "an S-record file", _record_blocks(_s_records(data, name), name)
+        kind, image = "an S-record file", _laid_out(_s_records(data, name), name)
     if address is not None:
         raise ImageFileError(
             f"{name} is {kind} and says itself where its bytes belong. Leave @0x{address:08X} out, or convert it to a "
@@ -95,8 +63,7 @@ def parse_image(data: bytes | FileBytes, name: str, address: int | None = None) 
             path=name,
             address=address,
         )
-    image = Image(_joined(blocks))
-    if not image.blocks:
+    if not image.pieces:
         raise ImageFileError(f"{name} is {kind} without any data. Build it again.", path=name)
     return image
 
@@ -106,12 +73,7 @@ def _has_addresses(head: bytes) -> bool:
     return is_elf(head) or bool((_HEX_RECORD.match(head) or _S_RECORD.match(head)) and _FIRST_LINE.match(head))
 
 
-def merge_images(images: Iterable[Image]) -> Image:
-    """Lay images into one; raises ImageFileError where two have different bytes for one address."""
-    return Image(_joined(block for image in images for block in image.blocks))
-
-
-def _binary_block(data: bytes | FileBytes, name: str, address: int | None) -> Block:
+def _binary(data: bytes | FileBytes, name: str, address: int | None) -> Content:
     if PurePath(name).suffix.lower() in _TEXT_ENDINGS:
         raise ImageFileError(
             f"{name} is named like a HEX or S-record file, but its first line is no such record. Build or copy it "
@@ -134,13 +96,15 @@ def _binary_block(data: bytes | FileBytes, name: str, address: int | None) -> Bl
             address=address,
             size=len(data),
         )
-    return Block(address, data, name)
+    return Content.at(address, data, name)
 
 
-def _elf_blocks(data: bytes, name: str) -> Iterator[Block]:
+def _segments(data: bytes, name: str) -> Iterator[Content]:
     """Take the PT_LOAD segments by p_paddr, where a programmer has to put them."""
     for segment in ElfFile(data, name, ImageFileError).segments():
-        yield Block(segment.load_address + segment.padding, memoryview(segment.data)[segment.padding :], name)
+        start, size = segment.load_address + segment.padding, len(segment.data) - segment.padding
+        _check_space(start, size, name)
+        yield Content.at(start, memoryview(segment.data)[segment.padding :], name)
 
 
 def _hex_records(data: bytes, name: str) -> Iterator[tuple[int, bytes]]:
@@ -221,79 +185,98 @@ def _bad_record(name: str, line: int, error: Exception) -> ImageFileError:
     )
 
 
-def _record_blocks(records: Iterable[tuple[int, bytes]], name: str) -> Iterator[Block]:
-    """Gather records that follow each other; yields when one does not."""
-    start, gathered, count = 0, bytearray(), 0
+def _laid_out(records: Iterable[tuple[int, bytes]], name: str) -> Content:
+    """Gather records that follow each other, sort what does not, and join what touches or agrees."""
+    gathered = bytearray()
+    starts, offsets = array("Q"), array("Q")
+    end = -1
     for address, content in records:
-        if gathered and address != start + len(gathered):
-            count += 1
-            if count > MOST_PIECES:
+        if address != end:
+            if len(starts) == MOST_PIECES:
                 raise ImageFileError(
                     f"{name} has more than {MOST_PIECES} pieces that do not touch, which no build has. Fill the gaps, "
                     "as with `objcopy --gap-fill 0xFF`.",
                     path=name,
                 )
-            yield Block(start, memoryview(gathered).toreadonly(), name)
-            gathered = bytearray()
-        if not gathered:
-            start = address
+            starts.append(address)
+            offsets.append(len(gathered))
         gathered += content
-    yield Block(start, memoryview(gathered).toreadonly(), name)
+        end = address + len(content)
+    offsets.append(len(gathered))
+    view, laid = memoryview(gathered), bytearray()
+    begins: list[tuple[int, int]] = []  # addresses of pieces, and where in laid they begin
+    end = -1
+    for index in sorted(range(len(starts)), key=starts.__getitem__):
+        address, data = starts[index], view[offsets[index] : offsets[index + 1]]
+        if not data:
+            continue
+        _check_space(address, len(data), name)
+        if address > end:
+            begins.append((address, len(laid)))
+            end = address
+        shared, known = min(end - address, len(data)), len(laid) - (end - address)
+        if laid[known : known + shared] != data[:shared]:
+            raise _conflict(address, laid[known : known + shared], name, data, name)
+        laid += data[shared:]
+        end = max(end, address + len(data))
+    whole = memoryview(laid).toreadonly()
+    ends = [*(offset for _, offset in begins[1:]), len(laid)]
+    return Content(tuple((at, _kept(whole[first:last])) for (at, first), last in zip(begins, ends, strict=False)), name)
 
 
-def _joined(blocks: Iterable[Block]) -> tuple[Block, ...]:
-    """Sort blocks and join those that touch or agree where they overlap."""
-    result: list[Block] = []
-    run: list[Block] = []
+def _kept(data: memoryview) -> bytes | memoryview:
+    """Copy bytes that are so few that a view of them would be larger."""
+    return data if len(data) > _FEW else bytes(data)
+
+
+def _check_space(address: int, size: int, name: str) -> None:
+    if address + size > _ADDRESS_SPACE:
+        raise ImageFileError(
+            f"{name} has {size} bytes for 0x{address:08X}, past the end of the address space. Check how it was made.",
+            path=name,
+            address=address,
+        )
+
+
+def merge_images(images: Iterable[Content]) -> Content:
+    """Lay images into one; raises ImageFileError where two have different bytes for one address."""
+    images = tuple(images)
+    laid: list[tuple[int, Data]] = []
+    sources: list[str] = []
     end = 0
-    for block in sorted((block for block in blocks if block.data), key=attrgetter("address")):
-        if block.end > _ADDRESS_SPACE:
-            raise ImageFileError(
-                f"{block.source} has {len(block.data)} bytes for 0x{block.address:08X}, past the end of the address "
-                "space. Check how it was made.",
-                path=block.source,
-                address=block.address,
-            )
-        if run and block.address > end:
-            result.append(_one(run))
-            run = []
-        end = max(end, block.end)
-        run.append(block)
-    if run:
-        result.append(_one(run))
-    return tuple(result)
+    parts = ((address, data, image.source) for image in images for address, data in image.pieces)
+    for address, data, source in sorted(parts, key=itemgetter(0)):
+        shared = min(max(0, end - address), len(data))
+        if shared:
+            _check_agreement(zip(reversed(laid), reversed(sources), strict=True), address, data[:shared], source)
+        if shared < len(data):
+            laid.append((address + shared, data[shared:] if shared else data))
+            sources.append(source)
+            end = address + len(data)
+    return Content(tuple(laid), ", ".join(dict.fromkeys(image.source for image in images)))
 
 
-def _one(run: Sequence[Block]) -> Block:
-    """Join blocks without a gap between them; a single one is not copied."""
-    if len(run) == 1:
-        return run[0]
-    start = run[0].address
-    whole = bytearray()
-    for index, block in enumerate(run):
-        present, data = memoryview(whole)[block.address - start :], block.in_memory
-        shared = min(len(present), len(data))
-        if present[:shared] != data[:shared]:
-            raise _conflict(run[:index], block)
-        del present
-        whole += data[shared:]
-    return Block(start, memoryview(whole).toreadonly(), ", ".join(dict.fromkeys(block.source for block in run)))
+def _check_agreement(laid: Iterable[tuple[tuple[int, Data], str]], address: int, data: Data, source: str) -> None:
+    """Raise ImageFileError where pieces, the highest first, have other bytes than data has at address."""
+    for (start, piece), owner in laid:
+        if start + len(piece) <= address:
+            return
+        first = max(start, address)
+        last = max(first, min(start + len(piece), address + len(data)))
+        old, new = bytes(piece[first - start : last - start]), bytes(data[first - address : last - address])
+        if old != new:
+            raise _conflict(first, old, owner, new, source)
 
 
-def _conflict(below: Sequence[Block], block: Block) -> ImageFileError:
-    """Say where two blocks differ, and whose they are."""
-    for other in below:
-        first = max(other.address, block.address)
-        pairs = zip(other.in_memory[first - other.address :], block.in_memory[first - block.address :], strict=False)
-        for address, (old, new) in enumerate(pairs, first):
-            if old != new:
-                return ImageFileError(
-                    f"{other.source} has 0x{old:02X} and {block.source} has 0x{new:02X} for address "
-                    f"0x{address:08X}. Leave one out, or build them for different places.",
-                    address=address,
-                    paths=[other.source, block.source],
-                )
-    raise AssertionError("blocks that differ have a differing byte")
+def _conflict(address: int, old: bytes | bytearray, owner: str, new: bytes | memoryview, source: str) -> ImageFileError:
+    """Say where bytes differ, and whose they are."""
+    at = next(index for index, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1])
+    return ImageFileError(
+        f"{owner} has 0x{old[at]:02X} and {source} has 0x{new[at]:02X} for address 0x{address + at:08X}. Leave one "
+        "out, or build them for different places.",
+        address=address + at,
+        paths=[owner, source],
+    )
 
 
 def hex_text(pieces: Iterable[tuple[int, bytes]]) -> str:

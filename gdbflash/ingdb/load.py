@@ -8,7 +8,7 @@ that they do not tell; RAM last. GDB's own `load` does the parts that are not ex
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from gdbflash.elf import ElfFile, is_elf
 from gdbflash.errors import ImageFileError, TargetError
 from gdbflash.files import read_file
 from gdbflash.flash.compare import Comparison
-from gdbflash.images.formats import LARGEST_FILE, Block, hex_text, parse_image
+from gdbflash.images.content import Content
+from gdbflash.images.formats import LARGEST_FILE, hex_text, parse_image
 from gdbflash.ingdb.session import run, temporary_folder
 from gdbflash.loaders.stldr import ExternalLoader
-from gdbflash.ranges import Range, joined, without
+from gdbflash.ranges import Range, joined, slices, without
 from gdbflash.target import Target
 
 _PIECE = 1 << 20
@@ -39,9 +40,9 @@ class Program:
 
     name: str
     entry: int
-    external: tuple[Block, ...]
-    flash: tuple[Block, ...]
-    ram: tuple[Block, ...]
+    external: Content
+    flash: Content
+    ram: Content
 
 
 def split_program(path: Path, loaders: Sequence[ExternalLoader], flash: Sequence[Range]) -> Program:
@@ -53,25 +54,16 @@ def split_program(path: Path, loaders: Sequence[ExternalLoader], flash: Sequence
     name = str(path)
     if not is_elf(data):
         raise ImageFileError(f"{name} is no ELF file. Use gdbflash write for other images.", path=name)
-    blocks = parse_image(data, name).blocks
+    image = parse_image(data, name)
     storages = joined(each.storage.span for each in loaders)
     internal = without(joined(flash), storages)
     return Program(
         name,
         ElfFile(data, name, ImageFileError).entry,
-        tuple(_within(blocks, storages)),
-        tuple(_within(blocks, internal)),
-        tuple(_within(blocks, without((Range(0, 1 << 32),), (*storages, *internal)))),
+        image.within(storages),
+        image.within(internal),
+        image.within(without(image.ranges, (*storages, *internal))),
     )
-
-
-def _within(blocks: Sequence[Block], places: Sequence[Range]) -> Iterator[Block]:
-    for block in blocks:
-        for place in places:
-            first, end = max(block.address, place.address), min(block.end, place.end)
-            if first < end:
-                data = block.in_memory[first - block.address : end - block.address]
-                yield Block(first, data, block.source)
 
 
 def flash_regions() -> tuple[Range, ...]:
@@ -82,20 +74,19 @@ def flash_regions() -> tuple[Range, ...]:
 
 def load_internal(program: Program, say: Callable[[str], None]) -> None:
     """Have GDB load what is not external; PC is the program's entry afterwards. Raises TargetError."""
-    for what, blocks in (("internal flash", program.flash), ("RAM", program.ram)):
-        if blocks:
-            _load(program, blocks, what)
-            for block in blocks:
-                say(f"Loaded {len(block.data)} bytes at 0x{block.address:08X} into {what}.\n")
+    for what, part in (("internal flash", program.flash), ("RAM", program.ram)):
+        if part:
+            _load(program, part, what)
+            for where in part.ranges:
+                say(f"Loaded {where.size} bytes at 0x{where.address:08X} into {what}.\n")
 
 
 def compare_internal(program: Program, target: Target) -> None:
     """Compare what GDB has loaded; raises Mismatch, MemoryAccessError."""
     comparison = Comparison()
-    for block in (*program.flash, *program.ram):
-        for offset in range(0, len(block.data), _PIECE):
-            expected = bytes(block.data[offset : offset + _PIECE])
-            comparison.feed(block.address + offset, expected, target.read_memory(block.address + offset, len(expected)))
+    for part in (program.flash, program.ram):
+        for where in (piece for whole in part.ranges for piece in slices(whole, _PIECE)):
+            comparison.feed(where.address, part.read(where), target.read_memory(where.address, where.size))
     comparison.check(
         "The program is not what was loaded",
         "Check that this is the chip the program is built for.",
@@ -103,10 +94,10 @@ def compare_internal(program: Program, target: Target) -> None:
     )
 
 
-def _load(program: Program, blocks: Sequence[Block], what: str) -> None:
+def _load(program: Program, part: Content, what: str) -> None:
     with temporary_folder() as folder:
         path = folder / "part.hex"
-        path.write_text(_hex_file(blocks, program.entry), "ascii")
+        path.write_text(_hex_file(part, program.entry), "ascii")
         try:
             try:
                 run(f"load {path}")
@@ -125,12 +116,12 @@ def _load(program: Program, blocks: Sequence[Block], what: str) -> None:
             ) from error
 
 
-def _hex_file(blocks: Sequence[Block], entry: int) -> str:
-    """Write blocks as one Intel HEX file; its start record makes GDB's `load` set PC as the ELF file would."""
+def _hex_file(content: Content, entry: int) -> str:
+    """Write content as one Intel HEX file; its start record makes GDB's `load` set PC as the ELF file would."""
     lines = [
         line
-        for block in blocks
-        for line in hex_text([(block.address, bytes(block.data))]).splitlines()
+        for where in content.ranges
+        for line in hex_text([(where.address, content.read(where))]).splitlines()
         if line != _END_OF_FILE
     ]
     record = bytes((4, 0, 0, 5)) + (entry & ~1).to_bytes(4, "big")

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from gdbflash.errors import PrepareError, TargetError
 from gdbflash.events import Detailed
+from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import ExternalLoader
 from gdbflash.onchip.devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ram_around
 from gdbflash.onchip.digest import Routine
 from gdbflash.onchip.layout import PAINT, WORD, Layout, plan_layout
 from gdbflash.onchip.routine_code import ENTRY_CODE
 from gdbflash.options import CallOptions
-from gdbflash.plan.jobs import Content
 from gdbflash.ranges import Range
 from gdbflash.target import Target
 
@@ -109,17 +109,17 @@ def initial_memory(loader: ExternalLoader, layout: Layout, routine: Routine) -> 
 
     NOBITS come last and win over a segment that they overlap, as in two real loaders.
     """
-    segments = Content(tuple((each.address, memoryview(each.data)) for each in loader.load_segments if each.data))
-    zeros = Content(tuple((each.address, memoryview(bytes(each.size))) for each in loader.zero_ranges if each.size))
+    segments = Content.of((each.address, each.data) for each in loader.load_segments if each.data)
+    zeros = Content.of((each.address, bytes(each.size)) for each in loader.zero_ranges if each.size)
     paint = [layout.stack, Range(layout.buffer.end, WORD)]
     ours = [
-        (layout.return_address, memoryview(_BKPT)),
-        (layout.entry.address, memoryview(ENTRY_CODE)),
-        (layout.routine.address, memoryview(routine.image)),
-        (layout.scratch.address, memoryview(bytes(layout.scratch.size))),
-        *((each.address, memoryview(PAINT * (each.size // WORD))) for each in paint),
+        (layout.return_address, _BKPT),
+        (layout.entry.address, ENTRY_CODE),
+        (layout.routine.address, routine.image),
+        (layout.scratch.address, bytes(layout.scratch.size)),
+        *((each.address, PAINT * (each.size // WORD)) for each in paint),
     ]
-    return zeros.over(segments).over(Content(tuple(sorted(ours, key=lambda piece: piece[0]))))
+    return zeros.over(segments).over(Content.of(ours))
 
 
 def placed(device: DeviceIdentity, layout: Layout) -> Detailed:

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gdbflash.plan.jobs import Content, EraseMode, StorageJob, transfer_steps
+from gdbflash.images.content import Content
+from gdbflash.plan.jobs import EraseMode, StorageJob, transfer_steps
 from gdbflash.ranges import Range, joined, without
 
 BLANK_BLOCK = 4096

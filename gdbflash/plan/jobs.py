@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import enum
 import itertools
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gdbflash.errors import PlanError
-from gdbflash.files import FileBytes
-from gdbflash.ranges import Range, joined, slices, without
+from gdbflash.ranges import Range, slices, without
 
 if TYPE_CHECKING:
-    from gdbflash.images.formats import Block
+    from gdbflash.images.content import Content
     from gdbflash.loaders.stldr import ExternalLoader
 
 
@@ -29,81 +27,6 @@ class EraseMode(enum.Enum):
     SECTORS = "sectors"
     CHIP = "chip"
     NONE = "none"
-
-
-_FIND_SLICE = 1 << 20
-"""Bytes that are searched at a time: a large image stays in its file."""
-
-
-@dataclass(frozen=True)
-class Content:
-    """Bytes by address: sorted pieces that do not overlap, shared and not copied."""
-
-    pieces: tuple[tuple[int, memoryview | FileBytes], ...]
-    starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "starts", tuple(address for address, _ in self.pieces))
-
-    @classmethod
-    def of(cls, blocks: Iterable[Block]) -> Content:
-        """Take the blocks of an image, which are sorted and do not overlap."""
-        datas = ((block.address, block.data) for block in blocks)
-        return cls(tuple((at, data if isinstance(data, FileBytes) else memoryview(data)) for at, data in datas))
-
-    @property
-    def ranges(self) -> tuple[Range, ...]:
-        """Where there are bytes; stretches that touch are joined."""
-        return joined(Range(address, len(data)) for address, data in self.pieces)
-
-    @property
-    def size(self) -> int:
-        """Count the bytes."""
-        return sum(len(data) for _, data in self.pieces)
-
-    def read(self, where: Range) -> bytes:
-        """Give the bytes of a range that lies within one of `ranges`."""
-        found: list[memoryview | FileBytes] = []
-        address = where.address
-        index = bisect_right(self.starts, address) - 1
-        while address < where.end:
-            start, data = self.pieces[index]
-            part = data[address - start : where.end - start]
-            if address < start or not part:
-                raise ValueError(f"no content at 0x{address:08X}")
-            found.append(part)
-            address += len(part)
-            index += 1
-        return bytes(found[0]) if len(found) == 1 else b"".join(bytes(each) for each in found)
-
-    def find(self, data: bytes) -> int | None:
-        """Give the lowest address where data stands in one of the pieces; None where it does not."""
-        for start, piece in self.pieces:
-            for offset in range(0, len(piece), _FIND_SLICE):
-                size = min(_FIND_SLICE + len(data) - 1, len(piece) - offset)
-                found = self.read(Range(start + offset, size)).find(data)
-                if found >= 0:
-                    return start + offset + found
-        return None
-
-    def within(self, places: Iterable[Range]) -> Content:
-        """Give only the bytes that lie in the places, which are sorted and do not overlap."""
-        pieces: list[tuple[int, memoryview | FileBytes]] = []
-        for place in places:
-            index = max(0, bisect_right(self.starts, place.address) - 1)
-            while index < len(self.pieces) and self.starts[index] < place.end:
-                start, data = self.pieces[index]
-                first = max(start, place.address)
-                part = data[first - start : max(0, place.end - start)]
-                if part:
-                    pieces.append((first, part))
-                index += 1
-        return Content(tuple(pieces))
-
-    def over(self, below: Content) -> Content:
-        """Lay these bytes over others: these win where both have some."""
-        visible = below.within(without(below.ranges, self.ranges))
-        return Content(tuple(sorted((*self.pieces, *visible.pieces), key=lambda piece: piece[0])))
 
 
 @dataclass(frozen=True)
@@ -135,39 +58,38 @@ def check_apart(loaders: Sequence[ExternalLoader]) -> None:
 
 
 def plan_write(
-    loaders: Sequence[ExternalLoader], blocks: Sequence[Block], *, erase: EraseMode | None = None, keep: bool = True
+    loaders: Sequence[ExternalLoader], content: Content, *, erase: EraseMode | None = None, keep: bool = True
 ) -> tuple[StorageJob, ...]:
-    """Give each block to the loader whose storage holds it and work out the sectors.
+    """Give each byte to the loader whose storage holds it and work out the sectors.
 
-    erase None means: sectors for flash, none for RAM-type storage. Raises PlanError when a block lies outside
-    every storage or runs past the end of one, when storages overlap, when a loader lacks a needed function, and
+    erase None means: sectors for flash, none for RAM-type storage. Raises PlanError when bytes lie outside
+    every storage or run past the end of one, when storages overlap, when a loader lacks a needed function, and
     when a chip erase would lose bytes that are to be kept.
     """
     return tuple(
-        plan_storage(loader, content, erase=erase, keep=keep)
-        for loader, content in _shared_out(loaders, blocks, "write")
+        plan_storage(loader, mine, erase=erase, keep=keep) for loader, mine in _shared_out(loaders, content, "write")
     )
 
 
-def plan_verify(loaders: Sequence[ExternalLoader], blocks: Sequence[Block]) -> tuple[StorageJob, ...]:
-    """Give each block to the loader whose storage holds it, to be compared; raises PlanError as `plan_write`."""
-    shared = _shared_out(loaders, blocks, "compare")
-    return tuple(StorageJob(loader, content, EraseMode.NONE, (), ()) for loader, content in shared)
+def plan_verify(loaders: Sequence[ExternalLoader], content: Content) -> tuple[StorageJob, ...]:
+    """Give each byte to the loader whose storage holds it, to be compared; raises PlanError as `plan_write`."""
+    shared = _shared_out(loaders, content, "compare")
+    return tuple(StorageJob(loader, mine, EraseMode.NONE, (), ()) for loader, mine in shared)
 
 
 def _shared_out(
-    loaders: Sequence[ExternalLoader], blocks: Sequence[Block], what_for: str
+    loaders: Sequence[ExternalLoader], content: Content, what_for: str
 ) -> Iterator[tuple[ExternalLoader, Content]]:
-    if not blocks:
+    if not content.pieces:
         raise PlanError(f"There is nothing to {what_for}: the image is empty.")
     check_apart(loaders)
-    mine: dict[int, list[Block]] = {}
-    for block in blocks:
-        loader = holder(loaders, Range(block.address, len(block.data)))
-        mine.setdefault(loader.storage.address, []).append(block)
+    outside = without(content.ranges, (each.storage.span for each in loaders))
+    if outside:
+        holder(loaders, next(each for each in content.ranges if outside[0].address in each))
     for loader in sorted(loaders, key=lambda each: each.storage.address):
-        if loader.storage.address in mine:
-            yield loader, Content.of(mine[loader.storage.address])
+        mine = content.within((loader.storage.span,))
+        if mine.pieces:
+            yield loader, mine
 
 
 def holder(loaders: Sequence[ExternalLoader], where: Range) -> ExternalLoader:

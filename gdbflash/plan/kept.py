@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
-from gdbflash.plan.jobs import Content
+from gdbflash.images.content import Content
 from gdbflash.ranges import Range
 
 

@@ -17,6 +17,7 @@ from tests.support.boards import GDBS
 from tests.support.flashboard import ARRAY, SIZE
 from tests.support.openocd import TRANSPORTS, CommandFailed, Openocd, running_openocd
 from tests.support.programbuild import build_program
+from tests.support.stretches import stretches
 
 NO_WORK_AREA = ("stm32h7x.cpu0 configure -work-area-size 0",)
 
@@ -129,9 +130,9 @@ def test_gdb_loads_an_elf_that_then_runs(machine: Machine, gdb: Path, transport:
     assert "MIS-MATCHED" not in done
     assert "Breakpoint 1, main ()" in done
     assert "$1 = 0x600dda7a" in done
-    for block in load_image(program).blocks:
-        if block.address < ARRAY + SIZE:
-            assert machine.read_memory(block.address, len(block.data)) == bytes(block.data)
+    for address, data in stretches(load_image(program)):
+        if address < ARRAY + SIZE:
+            assert machine.read_memory(address, len(data)) == data
 
 
 def _batch(gdb: Path, program: Path, folder: Path, *lines: str) -> str:

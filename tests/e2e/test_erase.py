@@ -11,7 +11,7 @@ from gdbflash.events import Event, Finished, Noted
 from gdbflash.flash import erasing
 from gdbflash.flash.erasing import chip_is_quicker
 from gdbflash.flash.flasher import Flasher, Report
-from gdbflash.images.formats import Block
+from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import start_gdb
@@ -37,7 +37,7 @@ class Bench:
     events: list[Event] = field(default_factory=list)
 
     def write(self, image: bytes, *, erase: EraseMode | None = None, keep: bool = True) -> Report:
-        jobs = plan_write((load_loader(LOADER),), (Block(FLASH, image),), erase=erase, keep=keep)
+        jobs = plan_write((load_loader(LOADER),), Content.at(FLASH, image), erase=erase, keep=keep)
         with Flasher(self.target, RunOptions(after=After.HALT), self.events.append) as flasher:
             return flasher.write(jobs)
 

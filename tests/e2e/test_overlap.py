@@ -16,7 +16,7 @@ from gdbflash.events import Event, Noted
 from gdbflash.flash import programming
 from gdbflash.flash.flasher import Flasher
 from gdbflash.flash.programming import pays
-from gdbflash.images.formats import Block
+from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import started
@@ -54,7 +54,7 @@ class Bench:
 
     def write(self) -> list[str]:
         """Program DATA; returns the codes of notes."""
-        jobs = plan_write((load_loader(LOADER),), (Block(FLASH, DATA),), erase=EraseMode.NONE)
+        jobs = plan_write((load_loader(LOADER),), Content.at(FLASH, DATA), erase=EraseMode.NONE)
         with Flasher(self.target, RunOptions(after=After.HALT), self.events.append) as flasher:
             flasher.write(jobs)
         assert bytes(self.machine.flash.memory[: len(DATA)]) == DATA

@@ -16,7 +16,7 @@ from gdbflash.events import Event, Noted
 from gdbflash.flash import kept_files
 from gdbflash.flash.flasher import Flasher, Report
 from gdbflash.flash.kept_files import KeptSector, Origin
-from gdbflash.images.formats import Block
+from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import ExternalLoader, load_loader
 from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import start_gdb
@@ -73,7 +73,7 @@ class Bench:
         kept: Kept = Kept.ASK,
     ) -> list[tuple[str, object]]:
         """Write; returns codes of notes, with the bytes that they tell of."""
-        jobs = plan_write((load_loader(LOADER),), (Block(FLASH + offset, data),), erase=erase, keep=keep)
+        jobs = plan_write((load_loader(LOADER),), Content.at(FLASH + offset, data), erase=erase, keep=keep)
         self.run(lambda flasher: flasher.write(jobs), kept)
         return self.noted
 
@@ -127,7 +127,7 @@ def test_what_was_programmed_in_part_is_gone_on_with(bench: Bench) -> None:
     leave_file()
     half = bytes(old | mask for old, mask in zip(MEANT, random.Random(4).randbytes(len(MEANT)), strict=True))
     bench.board.chip.memory[:SECTOR] = MEANT[:3000] + half[3000 : SECTOR - 1000] + BLANK[:1000]
-    report = bench.run(lambda flasher: flasher.write(plan_write((load_loader(LOADER),), (Block(FLASH, FIRST),))))
+    report = bench.run(lambda flasher: flasher.write(plan_write((load_loader(LOADER),), Content.at(FLASH, FIRST))))
     assert report.bytes_restored == SECTOR - 1000
     assert bench.holds() == MEANT[:SECTOR]
     assert left() == [(SECTOR, SECTOR)]

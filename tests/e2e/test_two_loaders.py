@@ -10,7 +10,7 @@ import pytest
 
 from gdbflash.errors import PlanError
 from gdbflash.flash.flasher import Flasher
-from gdbflash.images.formats import Block
+from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import Segment, load_loader
 from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import start_gdb
@@ -27,7 +27,7 @@ SRAM1, FLASH, AXI_SRAM = 0x30000000, 0x90000000, 0x24000000
 def test_what_does_not_fit_is_known_before_the_first_storage_is_touched() -> None:
     first, second = load_loader(build("sram")), load_loader(LOADER)
     large = replace(second, load_segments=(*second.load_segments, Segment(0x24004000, b"", 0x7FFFF)))
-    jobs = plan_write((first, large), (Block(SRAM1, b"first"), Block(FLASH, b"second")))
+    jobs = plan_write((first, large), Content.of([(SRAM1, b"first"), (FLASH, b"second")]))
     with running_board() as board:
         before = board.machine.read_memory(SRAM1, 5)
         target = connect(parse_endpoint(board.endpoint), start_gdb())

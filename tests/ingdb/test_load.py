@@ -18,6 +18,7 @@ from tests.support.debuggee import FLASH
 from tests.support.gdbterminal import GDBINIT, Terminal, gdb_terminal
 from tests.support.openocd import TRANSPORTS, running_openocd
 from tests.support.programbuild import build_program
+from tests.support.stretches import stretches
 
 each_gdb = pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
 
@@ -50,12 +51,12 @@ def test_a_program_with_data_in_external_flash_runs_because_the_data_is_right(
         assert f"all of {program} compared." in shown
         assert "What Init did to clocks, pins and the flash controller stays until a reset." in shown
         assert terminal.value("$pc") == terminal.value("(unsigned)Reset_Handler & ~1")
-        for block in load_image(program).blocks:
-            if block.address >= FLASH:
-                offset = block.address - FLASH
-                assert bytes(board.chip.memory[offset : offset + len(block.data)]) == bytes(block.data)
+        for address, data in stretches(load_image(program)):
+            if address >= FLASH:
+                offset = address - FLASH
+                assert bytes(board.chip.memory[offset : offset + len(data)]) == data
             else:
-                assert board.machine.read_memory(block.address, len(block.data)) == bytes(block.data)
+                assert board.machine.read_memory(address, len(data)) == data
         assert bytes(board.chip.memory[0x10000 - 4 : 0x10000]) == b"kept"
         terminal.run("break good")
         terminal.run("break bad")
@@ -71,14 +72,14 @@ def test_a_program_with_data_in_external_flash_runs_because_the_data_is_right(
 def test_ram_is_loaded_after_what_uses_ram_to_program_flash(gdb: Path, board: RunningBoard, tmp_path: Path) -> None:
     """Its data is where the external loader goes, and more of it where the server's flash algorithm does."""
     program = build_program("debuggee", "DATA_IN_RAM", script="debuggee-ram")
-    addresses = [block.address for block in load_image(program).blocks]
+    addresses = [address for address, _ in stretches(load_image(program))]
     assert [address >> 24 for address in addresses] == [0x08, 0x20, 0x24, 0x90]
     for terminal in sit_down(gdb, board, program, tmp_path / "state"):
         shown = terminal.run("gdbflash load")
         assert shown.count("into RAM.") == 2
         assert "into internal flash." in shown
-        for block in load_image(program).blocks[:3]:
-            assert board.machine.read_memory(block.address, len(block.data)) == bytes(block.data)
+        for address, data in stretches(load_image(program))[:3]:
+            assert board.machine.read_memory(address, len(data)) == data
         terminal.run("break good")
         terminal.run("break bad")
         assert "Breakpoint 1, good ()" in terminal.run("continue")
@@ -175,22 +176,22 @@ def test_openocd_loads_what_is_not_external(
 ) -> None:
     """Its flash algorithm runs in DTCM, where the program has data, and keeps nothing of what was there."""
     program = build_program("debuggee", "DATA_IN_RAM", script="debuggee-ram") if in_ram else build_program("debuggee")
-    blocks = load_image(program).blocks
+    blocks = stretches(load_image(program))
     with sit_down_with_openocd(gdb, transport, board, program, tmp_path / "state") as terminal:
         for again in (False, True):
             shown = terminal.run("gdbflash load")
             assert f"1200 bytes {'already there' if again else 'written and verified'}" in shown
-            assert f"Loaded {len(blocks[0].data)} bytes at 0x08000000 into internal flash." in shown
+            assert f"Loaded {len(blocks[0][1])} bytes at 0x08000000 into internal flash." in shown
             assert shown.count("into RAM.") == 2 * in_ram
             assert f"all of {program} compared." in shown
             assert terminal.value("$pc") == load_entry(program)
-        for block in blocks:
-            if block.address >= FLASH:
-                offset = block.address - FLASH
-                assert bytes(board.chip.memory[offset : offset + len(block.data)]) == bytes(block.data)
+        for address, data in blocks:
+            if address >= FLASH:
+                offset = address - FLASH
+                assert bytes(board.chip.memory[offset : offset + len(data)]) == data
             else:
-                assert board.machine.read_memory(block.address, len(block.data)) == bytes(block.data)
-        end = blocks[0].address + len(blocks[0].data)
+                assert board.machine.read_memory(address, len(data)) == data
+        end = blocks[0][0] + len(blocks[0][1])
         assert set(board.machine.read_memory(end, 0x08020000 - end)) == {0xFF}
         terminal.run("break good")
         terminal.run("break bad")

@@ -99,14 +99,13 @@ class Debugging:
 @contextmanager
 def running_program() -> Iterator[RunningBoard]:
     """Run a board with the program in its flash memories, halted at the reset vector."""
-    blocks = load_image(build_program("debuggee")).blocks
-    firmware = b"".join(bytes(block.data) for block in blocks if block.address >> 24 == 0x08)
-    assert blocks[0].address == INTERNAL
+    pieces = load_image(build_program("debuggee")).pieces
+    firmware = b"".join(bytes(data) for address, data in pieces if address >> 24 == 0x08)
+    assert pieces[0][0] == INTERNAL
     with Machine(firmware=firmware) as machine, RspServer(machine) as server:
-        for block in blocks:
-            if block.address >= FLASH:
-                offset = block.address - FLASH
-                machine.flash.memory[offset : offset + len(block.data)] = bytes(block.data)
+        for address, data in pieces:
+            if address >= FLASH:
+                machine.flash.memory[address - FLASH : address - FLASH + len(data)] = bytes(data)
         for offset, data in OLD.items():
             machine.flash.memory[offset : offset + len(data)] = data
         yield RunningBoard(machine, machine.flash, server)

@@ -13,10 +13,11 @@ import pytest
 
 from gdbflash.cli.config import load_config
 from gdbflash.errors import ImageFileError, InputError, LoaderFileError
-from gdbflash.images.formats import Block, parse_image
+from gdbflash.images.content import Content
+from gdbflash.images.formats import parse_image
 from gdbflash.loaders.stldr import parse_loader
 from gdbflash.plan.delta import Delta, not_erased
-from gdbflash.plan.jobs import Content, plan_storage
+from gdbflash.plan.jobs import plan_storage
 from gdbflash.ranges import Range, without
 from tests.support import stldr
 from tests.support.values import make_loader
@@ -44,7 +45,7 @@ def test_dotted_keys_without_end(tmp_path: Path, text: str) -> None:
 
 
 def test_a_page_of_four_gigabytes() -> None:
-    content = Content(((BASE, memoryview(bytes(100_000) + b"\xff" * 100_000)),))
+    content = Content.at(BASE, bytes(100_000) + b"\xff" * 100_000)
     with within(100):
         assert not_erased(content, content.ranges, 0xFF, 0xFFFFFFFF) == (Range(BASE, 102400),)
 
@@ -93,19 +94,18 @@ def test_records_of_one_byte() -> None:
     data = sparse(200_000)
     with within(100), pytest.raises(ImageFileError, match="more than 16384 pieces that do not touch"):
         parse_image(data, "sparse.hex")
-    assert len(parse_image(sparse(16_000), "sparse.hex").blocks) == 16_000
+    assert len(parse_image(sparse(16_000), "sparse.hex").pieces) == 16_000
 
 
 def test_gaps_that_lie_close_are_read_as_one() -> None:
-    blocks = [Block(BASE + index * 50, bytes(10)) for index in range(1000)]
-    job = plan_storage(make_loader(), Content.of(blocks))
+    job = plan_storage(make_loader(), Content.of((BASE + index * 50, bytes(10)) for index in range(1000)))
     (sector,) = job.sectors
-    delta = Delta(job.sectors, job.keep, (), job.content.ranges, (), (Range(*sector),))
+    delta = Delta(job.sectors, job.keep, (), job.content.ranges, (), job.sectors)
     assert len(delta.keep) == 1000
     assert delta.keep_as_read == (Range(BASE + 10, sector.size - 10),)
     far = replace(delta, keep=(Range(BASE, 10), Range(BASE + 4107, 10), Range(BASE + sector.size - 1, 1)))
     assert far.keep_as_read == far.keep
-    two = plan_storage(make_loader(), Content.of([Block(BASE + sector.size - 10, bytes(20))]))
+    two = plan_storage(make_loader(), Content.at(BASE + sector.size - 10, bytes(20)))
     both = Delta(two.sectors, two.keep, (), two.content.ranges, (), ())
     assert both.keep_as_read == two.keep, "never over a border of sectors"
     assert without(both.keep, both.keep_as_read) == ()

@@ -6,7 +6,7 @@ import pytest
 
 from gdbflash.errors import Mismatch
 from gdbflash.flash.compare import Comparison, name_pattern
-from gdbflash.plan.jobs import Content
+from gdbflash.images.content import Content
 from gdbflash.ranges import Range
 
 DATA = random.Random(1).randbytes(4096)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gdbflash.images.content import Content
 from gdbflash.plan.delta import Delta, State, Unit, everything, not_erased, remaining, units_of
-from gdbflash.plan.jobs import Content, EraseMode, StorageJob, plan_storage
+from gdbflash.plan.jobs import EraseMode, StorageJob, plan_storage
 from gdbflash.ranges import Range, joined, without
 from tests.support.values import KIB, make_loader
 
@@ -169,7 +170,7 @@ def test_erased_stretches_of_an_image_are_not_programmed() -> None:
     data = bytearray(b"\xff" * 0x8000)
     data[0x0FFF] = 1
     data[0x4000:0x4004] = b"code"
-    image = Content(((BASE + 0x10, memoryview(bytes(data))),))
+    image = Content.at(BASE + 0x10, bytes(data))
     assert not_erased(image, image.ranges, 0xFF, 256) == (at(0x1000, 0x1000), at(0x4000, 0x1000))
     assert not_erased(image, image.ranges, 0xFF, 16384) == (at(0x10, 0x7FF0),)
     assert not_erased(image, image.ranges, 0x00, 256) == image.ranges
@@ -178,7 +179,7 @@ def test_erased_stretches_of_an_image_are_not_programmed() -> None:
 
 def test_planning_of_many_sectors_is_linear() -> None:
     loader = make_loader(groups=((65536, 4 * KIB),))
-    data = Content(((BASE, memoryview(bytes(1 << 28))),))
+    data = Content.at(BASE, bytes(1 << 28))
     units = units_of(plan_storage(loader, data), SECTOR)
     assert len(units) == 65536
     states = {unit.where: State(False, False) for unit in units}

@@ -12,9 +12,10 @@ import pytest
 from gdbflash.errors import ImageFileError
 from gdbflash.files import FileBytes, read_image
 from gdbflash.images import formats as image
-from gdbflash.images.formats import Block, load_image, merge_images
-from gdbflash.plan.jobs import Content
+from gdbflash.images.content import Content
+from gdbflash.images.formats import load_image, merge_images
 from gdbflash.ranges import Range
+from tests.support.stretches import stretches
 
 DATA = random.Random(1).randbytes(10000)
 BASE = 0x90000000
@@ -82,16 +83,16 @@ def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_memory")
 def test_a_large_binary_file_stays_a_file(file: Path) -> None:
-    (block,) = load_image(file, BASE).blocks
-    assert isinstance(block.data, FileBytes)
-    assert bytes(block.in_memory) == DATA
-    content = Content.of([block])
+    content = load_image(file, BASE)
+    ((_, data),) = content.pieces
+    assert isinstance(data, FileBytes)
+    assert bytes(data) == DATA
     assert content.size == len(DATA)
     assert content.read(Range(BASE + 77, 4000)) == DATA[77:4077]
     part = content.within((Range(BASE + 10, 20), Range(BASE + 5000, 5000)))
     assert part.ranges == (Range(BASE + 10, 20), Range(BASE + 5000, 5000))
     assert part.read(Range(BASE + 5001, 9)) == DATA[5001:5010]
-    over = Content(((BASE + 4, memoryview(b"four")),)).over(content)
+    over = Content.at(BASE + 4, b"four").over(content)
     assert over.read(Range(BASE, 16)) == DATA[:4] + b"four" + DATA[8:16]
 
 
@@ -99,11 +100,12 @@ def test_a_large_binary_file_stays_a_file(file: Path) -> None:
 def test_a_large_file_of_records_is_read_as_that(tmp_path: Path) -> None:
     path = tmp_path / "large.hex"
     path.write_text(image.hex_text([(BASE, DATA)]), "ascii")
-    assert load_image(path).blocks == (Block(BASE, DATA),)
+    assert stretches(load_image(path)) == [(BASE, DATA)]
 
 
 @pytest.mark.usefixtures("small_memory")
 def test_a_large_file_joined_with_its_neighbour(file: Path) -> None:
     neighbour = image.parse_image(b"next", "next.bin", BASE + len(DATA))
     whole = merge_images([load_image(file, BASE), neighbour])
-    assert [(each.address, bytes(each.in_memory)) for each in whole.blocks] == [(BASE, DATA + b"next")]
+    assert stretches(whole) == [(BASE, DATA + b"next")]
+    assert isinstance(whole.pieces[0][1], FileBytes)

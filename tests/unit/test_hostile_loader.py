@@ -51,7 +51,7 @@ def test_what_is_planned_lies_in_the_storage(
     address = storage.address + offset % storage.size
     with contextlib.suppress(PlanError):
         image = parse_image(bytes(size), "a.bin", min(address, (1 << 32) - size))
-        for job in plan_write((loader,), image.blocks, erase=erase):
+        for job in plan_write((loader,), image, erase=erase):
             touched = [Range(each.address, each.size) for each in job.sectors]
             assert all(storage.address <= each.address < each.end <= storage.end for each in (*touched, *job.keep))
     with contextlib.suppress(InputError):

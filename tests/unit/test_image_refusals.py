@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gdbflash.errors import ImageFileError
-from gdbflash.images.formats import Image, load_image, parse_image
+from gdbflash.images.content import Content
+from gdbflash.images.formats import load_image, parse_image
 from tests.support import stldr
 from tests.support.stldr import Elf, Load, Section
 from tests.unit.test_image import HEX, SREC
@@ -132,7 +133,7 @@ CASES = st.sampled_from([_text("hex"), _text("srec"), ELF]).flatmap(
 )
 
 
-def parsed(data: bytes) -> Image | ImageFileError:
+def parsed(data: bytes) -> Content | ImageFileError:
     try:
         return parse_image(data, "a.img")
     except ImageFileError as error:
@@ -151,9 +152,9 @@ def test_damage_is_survived(case: tuple[bytes, list[tuple[int, int]], int | None
         assert "a.img" in image.message
         assert image.message.endswith(".")
         return
-    assert image.blocks
-    assert all(0 <= block.address < block.end <= 1 << 32 for block in image.blocks)
-    assert all(low.end < high.address for low, high in pairwise(image.blocks))
+    assert image
+    assert all(0 <= where.address < where.end <= 1 << 32 for where in image.ranges)
+    assert all(low + len(data) <= high for (low, data), (high, _) in pairwise(image.pieces))
 
 
 @settings(deadline=None)

@@ -21,9 +21,9 @@ from gdbflash.errors import OutputError
 from gdbflash.flash import kept_files
 from gdbflash.flash.kept_files import KeptFile, KeptSector, Origin
 from gdbflash.host import directory
+from gdbflash.images.content import Content
 from gdbflash.onchip import state
 from gdbflash.onchip.state import Identity
-from gdbflash.plan.jobs import Content
 from gdbflash.plan.kept import Belongs, belongs, can_become
 from gdbflash.ranges import Range
 
@@ -266,7 +266,7 @@ def test_programming_alone_turns_one_into_the_other(meant: bytes, data: st.DataO
 
 
 WHERE = Range(AT, 8)
-KEPT = Content(((AT + 6, memoryview(b"67")),))
+KEPT = Content.at(AT + 6, b"67")
 
 
 @pytest.mark.parametrize(

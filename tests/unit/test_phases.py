@@ -10,7 +10,7 @@ from gdbflash.errors import Interrupted
 from gdbflash.events import Advanced, Detailed, Event, Finished, Started
 from gdbflash.flash.flasher import Flasher
 from gdbflash.flash.phases import Phases
-from gdbflash.images.formats import Block
+from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import start_gdb
@@ -49,7 +49,7 @@ def erase_chip(flasher: Flasher) -> object:
 
 
 def write(flasher: Flasher) -> object:
-    jobs = plan_write((load_loader(LOADER),), (Block(FLASH, b"\xa5" * 100_000),), keep=False)
+    jobs = plan_write((load_loader(LOADER),), Content.at(FLASH, b"\xa5" * 100_000), keep=False)
     return flasher.write(jobs, full=True)
 
 

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdbflash.errors import PlanError
-from gdbflash.images.formats import Block
+from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import StorageType
 from gdbflash.plan.jobs import (
-    Content,
     EraseMode,
     EraseStep,
     StorageJob,
@@ -30,11 +29,11 @@ S = 64 * KIB
 
 def test_whole_job_with_kept_bytes() -> None:
     loader = make_loader()
-    block = Block(0x90000100, b"\x5a" * 300)
-    assert plan_write([loader], [block]) == (
+    block = Content.at(0x90000100, b"\x5a" * 300)
+    assert plan_write([loader], block) == (
         StorageJob(
             loader=loader,
-            content=Content(((0x90000100, memoryview(b"\x5a" * 300)),)),
+            content=Content.at(0x90000100, b"\x5a" * 300),
             erase=EraseMode.SECTORS,
             sectors=(Range(0x90000000, S),),
             keep=(Range(0x90000000, 0x100), Range(0x9000022C, S - 0x22C)),
@@ -43,18 +42,18 @@ def test_whole_job_with_kept_bytes() -> None:
 
 
 def test_blocks_in_one_sector_touch_it_once_and_keep_what_lies_between() -> None:
-    job = plan_write([make_loader()], [Block(0x9000FFFF, b"ab"), Block(0x90010010, b"c")])[0]
+    job = plan_write([make_loader()], Content.of([(0x9000FFFF, b"ab"), (0x90010010, b"c")]))[0]
     assert job.sectors == (Range(0x90000000, S), Range(0x90010000, S))
     assert job.keep == (Range(0x90000000, S - 1), Range(0x90010001, 15), Range(0x90010011, S - 17))
 
 
 def test_without_keep_nothing_is_read_back() -> None:
-    assert plan_write([make_loader()], [Block(0x90000000, b"a")], keep=False)[0].keep == ()
+    assert plan_write([make_loader()], Content.at(0x90000000, b"a"), keep=False)[0].keep == ()
 
 
 def test_each_block_goes_to_the_loader_that_holds_it() -> None:
     nor, ram = make_loader(), make_loader(address=0xC0000000, kind=StorageType.SDRAM, name="SDRAM")
-    jobs = plan_write([ram, nor], [Block(0x90000000, b"a"), Block(0xC0000000, b"b")])
+    jobs = plan_write([ram, nor], Content.of([(0x90000000, b"a"), (0xC0000000, b"b")]))
     assert [(job.loader.storage.name, job.erase, len(job.sectors)) for job in jobs] == [
         ("W25Q", EraseMode.SECTORS, 1),
         ("SDRAM", EraseMode.NONE, 0),
@@ -72,52 +71,52 @@ def test_each_block_goes_to_the_loader_that_holds_it() -> None:
 )
 def test_blocks_outside_are_refused(address: int, size: int, words: str) -> None:
     with pytest.raises(PlanError, match=words):
-        plan_write([make_loader()], [Block(address, b"x" * size)])
+        plan_write([make_loader()], Content.at(address, b"x" * size))
 
 
 def test_overlapping_storages_are_refused() -> None:
     with pytest.raises(PlanError, match="overlap at 0x90080000"):
-        plan_write([make_loader(), make_loader(address=0x90080000)], [Block(0x90000000, b"a")])
+        plan_write([make_loader(), make_loader(address=0x90080000)], Content.at(0x90000000, b"a"))
 
 
 @pytest.mark.parametrize("missing", ["Write", "SectorErase"])
 def test_a_missing_function_is_named_before_anything_is_touched(missing: str) -> None:
     functions = tuple(each for each in ("Init", "Write", "SectorErase") if each != missing)
     with pytest.raises(PlanError, match=f"exports no {missing}"):
-        plan_write([make_loader(functions=functions)], [Block(0x90000000, b"a")])
+        plan_write([make_loader(functions=functions)], Content.at(0x90000000, b"a"))
 
 
 def test_comparing_needs_no_function() -> None:
     loader = make_loader(functions=("Init",))
-    (job,) = plan_verify([loader], [Block(0x90000002, b"abc")])
+    (job,) = plan_verify([loader], Content.at(0x90000002, b"abc"))
     assert (job.loader, job.content.ranges, job.sectors) == (loader, (Range(0x90000002, 3),), ())
     with pytest.raises(PlanError, match="nothing to compare"):
-        plan_verify([loader], [])
+        plan_verify([loader], Content(()))
 
 
 def test_a_storage_without_sectors_is_erased_as_a_whole() -> None:
     loader = make_loader(groups=())
     loader = replace(loader, storage=replace(loader.storage, size=3 * S))
     assert plan_chip_erase(loader) == (Range(0x90000000, 3 * S),)
-    (job,) = plan_write([loader], [Block(0x90000000, b"a")], erase=EraseMode.CHIP, keep=False)
+    (job,) = plan_write([loader], Content.at(0x90000000, b"a"), erase=EraseMode.CHIP, keep=False)
     assert job.sectors == (Range(0x90000000, 3 * S),)
 
 
 def test_the_plan_says_what_may_be_erased() -> None:
     loader = make_loader(functions=("Init", "Write", "SectorErase", "MassErase"))
-    image = [Block(0x90000000, bytes(S))]
+    image = Content.at(0x90000000, bytes(S))
     given_up = planned(plan_write([loader], image, keep=False))
     assert given_up.summary.endswith("erase sectors (1 sector, or the whole chip where that is quicker)")
     assert planned(plan_write([loader], image)).summary.endswith("erase sectors (1 sector)")
-    assert planned(plan_write([loader], [Block(0x90000000, bytes(16 * S))])).summary.endswith("(16 sectors)")
+    assert planned(plan_write([loader], Content.at(0x90000000, bytes(16 * S)))).summary.endswith("(16 sectors)")
 
 
 def test_chip_erase_needs_the_whole_image_or_no_keep() -> None:
     loader = make_loader(groups=((2, S),))
     with pytest.raises(PlanError, match=r"0x90000001-0x9001FFFF first\. Add --no-keep"):
-        plan_write([loader], [Block(0x90000000, b"a")], erase=EraseMode.CHIP)
-    assert len(plan_write([loader], [Block(0x90000000, b"a")], erase=EraseMode.CHIP, keep=False)[0].sectors) == 2
-    assert plan_write([loader], [Block(0x90000000, bytes(2 * S))], erase=EraseMode.CHIP)[0].keep == ()
+        plan_write([loader], Content.at(0x90000000, b"a"), erase=EraseMode.CHIP)
+    assert len(plan_write([loader], Content.at(0x90000000, b"a"), erase=EraseMode.CHIP, keep=False)[0].sectors) == 2
+    assert plan_write([loader], Content.at(0x90000000, bytes(2 * S)), erase=EraseMode.CHIP)[0].keep == ()
 
 
 def test_erase_of_part_sectors_names_the_whole_ones() -> None:
@@ -176,7 +175,7 @@ PIECES = st.lists(st.tuples(st.integers(0, 60), st.binary(min_size=1, max_size=1
 def content_of(pieces: list[tuple[int, bytes]]) -> Content:
     result = Content(())
     for address, data in pieces:
-        result = Content(((address, memoryview(data)),)).over(result)
+        result = Content.at(address, data).over(result)
     return result
 
 

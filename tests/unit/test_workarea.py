@@ -15,7 +15,7 @@ from gdbflash.board.machine import Machine
 from gdbflash.errors import TargetError
 from gdbflash.events import Advanced, Event, Noted
 from gdbflash.flash.flasher import Flasher
-from gdbflash.images.formats import Block
+from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import started
@@ -136,7 +136,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
 def test_code_that_runs_between_our_calls_is_noticed_and_the_loader_loaded_again(bench: Bench) -> None:
     loader = load_loader(LOADER)
     data = random.Random(21).randbytes(60 * KIB + 1)
-    (job,) = plan_write((loader,), (Block(FLASH + 5, data),), keep=False)
+    (job,) = plan_write((loader,), Content.at(FLASH + 5, data), keep=False)
     times = 0
 
     def disturb(event: Event) -> None:
