@@ -47,5 +47,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     passed = {report.nodeid for report in terminalreporter.stats.get("passed", [])}
     ends = [report for report in terminalreporter.stats.get("", []) if report.nodeid in passed]
     faults = sum(int(count) for report in ends for name, count in report.user_properties if name == "faults")
+    for report in ends:
+        for name, told in report.user_properties:
+            if name == "campaign":
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {told}")
     if faults:
         terminalreporter.write_line(f"faults injected: {faults}, wrong bytes accepted: 0")

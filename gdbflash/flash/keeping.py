@@ -172,8 +172,8 @@ class Keeping:
                 if not job.keeping:
                     purposely += [old.sector.where] if any(old.sector.where.overlaps(each) for each in erased) else []
                 left = () if gone else without(old.sector.kept, purposely)
-                if not gone or self.choice is Kept.DISCARD:
-                    given_up += sum(each.size for each in old.sector.kept) - sum(each.size for each in left)
+                stays = old.rest if gone and self.choice is not Kept.DISCARD else left
+                given_up += sum(each.size for each in old.sector.kept) - sum(each.size for each in stays)
                 self._take_out(old, left)
             elif not old.rest:
                 size = sum(each.size for each in old.sector.kept)

@@ -117,7 +117,7 @@ def test_they_go_back_with_the_next_write_to_their_sector(bench: Bench) -> None:
     assert bench.write(FIRST) == [("recovery-elsewhere", SECTOR), ("recovered", SECTOR - 1000)]
     assert bench.holds(0, 2 * SECTOR) == MEANT[:SECTOR] + BLANK
     assert left() == [(SECTOR, SECTOR)]
-    assert bench.write(NEW[:10], SECTOR) == [("recovered", SECTOR - 10)]
+    assert bench.write(NEW[:10], SECTOR) == [("recovery-dropped", 10), ("recovered", SECTOR - 10)]
     assert bench.holds(SECTOR) == NEW[:10] + OLD[SECTOR + 10 :]
     assert left() == []
     assert bench.write(NEW[:20], 9 * SECTOR) == []
