@@ -69,14 +69,19 @@ def without(ranges: Iterable[Range], holes: Iterable[Range]) -> tuple[Range, ...
     return tuple(result)
 
 
-def slices(whole: Range, size: int, align: int = 1) -> Iterator[Range]:
-    """Cut a range into pieces of at most size bytes whose inner borders are multiples of align.
+def head(whole: Range, size: int, page: int = 1) -> Range:
+    """Give what one call moves of a range: at most size bytes from its beginning, up to a border of pages.
 
-    size is at least align; the first and last piece may be shorter.
+    So no page is programmed in two calls. A page larger than size, as real loaders declare, is none that could be kept.
     """
-    start = whole.address
-    step = size - size % align
-    while start < whole.end:
-        end = min(whole.end, (start + step) // align * align)
-        yield Range(start, end - start)
-        start = end
+    page = page if 0 < page <= size else 1
+    return Range(whole.address, min(whole.end, (whole.address + size) // page * page) - whole.address)
+
+
+def slices(places: Iterable[Range], size: int, page: int = 1) -> Iterator[Range]:
+    """Cut ranges into pieces as `head` does."""
+    for rest in places:
+        while rest.size:
+            piece = head(rest, size, page)
+            yield piece
+            rest = Range(piece.end, rest.end - piece.end)

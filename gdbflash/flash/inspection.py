@@ -19,9 +19,8 @@ from gdbflash.images.content import Content
 from gdbflash.onchip.loaded import LoadedLoader, Operation
 from gdbflash.options import VerifyMode
 from gdbflash.plan.delta import State, Unit
-from gdbflash.plan.jobs import transfer_steps
 from gdbflash.plan.pace import Pace, paced
-from gdbflash.ranges import Range, joined, without
+from gdbflash.ranges import Range, joined, slices, without
 
 FIRST_SLICE = 256 * 1024
 """Bytes that are read first: what they take says how many the next ones may be."""
@@ -195,7 +194,7 @@ class Inspection:
     def _verify_by_loader(self, content: Content, places: Sequence[Range]) -> None:
         with self._phases.phase("verify", _size(places)) as advance:
             self._opened.begin(Operation.VERIFY)
-            for where in transfer_steps(places, self._opened.chunk, self._opened.loader.storage.page_size):
+            for where in slices(places, self._opened.chunk, self._opened.loader.storage.page_size):
                 if not self._opened.verifies(where.address, content.read(where)):
                     raise Mismatch(
                         f"The loader's Verify does not confirm {where}, or not with the right checksum. "

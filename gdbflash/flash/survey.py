@@ -13,8 +13,7 @@ from gdbflash.images.content import Content
 from gdbflash.onchip.call import SUCCESS, Returned
 from gdbflash.onchip.digest import SHORT_PIECE, Piece, RoutineCall, Run, digest, digests, split_checksum, split_digests
 from gdbflash.onchip.loaded import LoadedLoader, reading_time
-from gdbflash.plan.jobs import transfer_steps
-from gdbflash.plan.pace import Pace
+from gdbflash.plan.pace import Cut, Pace
 from gdbflash.ranges import Range, slices
 
 PIECE = 64 * 1024
@@ -47,13 +46,13 @@ class Survey:
 
     def pieces(self, places: Iterable[Range]) -> tuple[Range, ...]:
         """Cut places into what has one digest each."""
-        return transfer_steps(places, self.largest_piece, self._opened.loader.storage.page_size)
+        return tuple(slices(places, self.largest_piece, self._opened.loader.storage.page_size))
 
     def short_pieces(self, places: Iterable[Range]) -> tuple[Range, ...]:
         """Cut places into what is digested soonest; where Read must fetch each piece, that is as `pieces`."""
         if self._read:
             return self.pieces(places)
-        return tuple(piece for where in places for piece in slices(where, SHORT_PIECE))
+        return tuple(slices(places, SHORT_PIECE))
 
     def found(self, pieces: Sequence[Range], advance: Callable[[int], None]) -> Iterator[list[tuple[Range, bytes]]]:
         """Ask for the digests of pieces; yields those of one call at a time. advance is told of each call's bytes."""
@@ -83,16 +82,14 @@ class Survey:
     def checksum(self, where: Range, advance: Callable[[int], None]) -> tuple[int, int]:
         """Ask for CRC-32 (zlib's) and byte sum modulo 2^32."""
         crc32 = byte_sum = 0
-        start = where.address
-        while start < where.end:
-            size = min(self._pace.limit, where.end - start)
-            step = min(size, self._opened.chunk) if self._read else size
-            run = Run(start, size, step, self._buffer)
-            timeout = reading_time(size)
+        cut = Cut((where,), self._pace, 1)
+        while (piece := cut.take()) is not None:
+            step = min(piece.size, self._opened.chunk) if self._read else piece.size
+            run = Run(piece.address, piece.size, step, self._buffer)
+            timeout = reading_time(piece.size)
             made = self._routine.checksum([run], crc32, byte_sum, read=self._read, timeout=timeout)
-            crc32, byte_sum = split_checksum(self._confirmed(made, self._perform(made, size)))
-            start += size
-            advance(size)
+            crc32, byte_sum = split_checksum(self._confirmed(made, self._perform(made, piece.size)))
+            advance(piece.size)
         return crc32, byte_sum
 
     def _confirmed(self, made: RoutineCall, results: bytes) -> bytes:

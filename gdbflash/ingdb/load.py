@@ -85,7 +85,7 @@ def compare_internal(program: Program, target: Target) -> None:
     """Compare what GDB has loaded; raises Mismatch, MemoryAccessError."""
     comparison = Comparison()
     for part in (program.flash, program.ram):
-        for where in (piece for whole in part.ranges for piece in slices(whole, _PIECE)):
+        for where in slices(part.ranges, _PIECE):
             comparison.feed(where.address, part.read(where), target.read_memory(where.address, where.size))
     comparison.check(
         "The program is not what was loaded",

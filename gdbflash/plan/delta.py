@@ -6,13 +6,13 @@ What belongs here: pure functions from what was found (`flash.survey`) to what i
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdbflash.images.content import Content
-from gdbflash.plan.jobs import EraseMode, StorageJob, transfer_steps
-from gdbflash.ranges import Range, joined, without
+from gdbflash.plan.jobs import EraseMode, StorageJob
+from gdbflash.ranges import Range, joined, slices, without
 
 BLANK_BLOCK = 4096
 """Erased stretches of an image are left out of programming in blocks of this size, or of a larger page: a gap splits a
@@ -91,20 +91,20 @@ def units_of(job: StorageJob, largest: int) -> tuple[Unit, ...]:
     page = job.loader.storage.page_size
     wanted = job.content.ranges
     if job.erase is EraseMode.NONE:
-        return tuple(Unit(piece, (piece,), ()) for piece in transfer_steps(wanted, largest, page))
+        return tuple(Unit(piece, (piece,), ()) for piece in slices(wanted, largest, page))
     units: list[Unit] = []
     index = 0
     for whole in job.sectors:
         while index < len(wanted) and wanted[index].end <= whole.address:
             index += 1
         if index < len(wanted) and wanted[index].address <= whole.address and wanted[index].end >= whole.end:
-            inside: Sequence[Range] = (whole,)
-            beside: Sequence[Range] = ()
+            inside: Iterable[Range] = (whole,)
+            beside: Iterable[Range] = ()
         else:
             inside = _inside(wanted, index, whole)
             beside = without((whole,), inside)
         if whole.size > largest:
-            inside, beside = transfer_steps(inside, largest, page), transfer_steps(beside, largest, page)
+            inside, beside = slices(inside, largest, page), slices(beside, largest, page)
         units.append(Unit(whole, tuple(inside), tuple(beside)))
     return tuple(units)
 
@@ -167,4 +167,4 @@ def not_erased(content: Content, places: Sequence[Range], erased_value: int, pag
     page = page if 0 < page <= LARGEST_BLOCK else 1
     block = -(-BLANK_BLOCK // page) * page
     erased = bytes([erased_value]) * block
-    return joined(piece for piece in transfer_steps(places, block, page) if content.read(piece) != erased[: piece.size])
+    return joined(piece for piece in slices(places, block, page) if content.read(piece) != erased[: piece.size])

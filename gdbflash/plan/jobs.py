@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gdbflash.errors import PlanError
-from gdbflash.ranges import Range, slices, without
+from gdbflash.ranges import Range, without
 
 if TYPE_CHECKING:
     from gdbflash.images.content import Content
@@ -242,12 +242,3 @@ def erase_steps(sectors: Iterable[Range], limit: int) -> tuple[EraseStep, ...]:
                 continue
         steps.append(EraseStep(sector.address, sector.address, 1, sector.size))
     return tuple(steps)
-
-
-def transfer_steps(places: Iterable[Range], chunk: int, page: int) -> tuple[Range, ...]:
-    """Cut stretches into chunks with borders on pages, so that no page is programmed in two calls.
-
-    A page size over the chunk size, as real loaders declare, is no alignment that could be kept.
-    """
-    align = page if 0 < page <= chunk else 1
-    return tuple(piece for place in places for piece in slices(place, chunk, align))

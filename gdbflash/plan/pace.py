@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from gdbflash.ranges import Range
+from gdbflash.ranges import Range, head
 
 CALL_SECONDS = 0.75
 GROWTH = 4.0
@@ -38,7 +38,7 @@ class Pace:
 
 
 class Cut:
-    """Cuts places as `jobs.transfer_steps` does, each piece as large as the pace says when it is taken."""
+    """Cuts places as `ranges.slices` does, each piece as large as the pace says when it is taken."""
 
     def __init__(self, places: Iterable[Range], pace: Pace, page: int) -> None:
         self.pace = pace
@@ -53,12 +53,10 @@ class Cut:
             if place is None:
                 return None
             self._rest = place
-        rest = self._rest
         size = self.pace.limit if most is None else min(most, self.pace.limit)
-        align = self._page if 0 < self._page <= size else 1
-        end = min(rest.end, (rest.address + size) // align * align)
-        self._rest = Range(end, rest.end - end)
-        return Range(rest.address, end - rest.address)
+        piece = head(self._rest, size, self._page)
+        self._rest = Range(piece.end, self._rest.end - piece.end)
+        return piece
 
 
 def paced(places: Iterable[Range], pace: Pace, page: int) -> Iterator[Range]:

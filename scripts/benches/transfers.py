@@ -47,7 +47,7 @@ def dump(target: MiTarget, address: int, size: int) -> None:
 
 def dump_ram(target: MiTarget, running: Rig, size: int) -> None:
     """Read as many bytes from RAM, piece by piece."""
-    for piece in slices(Range(0, size), PIECE):
+    for piece in slices([Range(0, size)], PIECE):
         dump(target, running.free_ram, piece.size)
 
 

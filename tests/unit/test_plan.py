@@ -18,10 +18,9 @@ from gdbflash.plan.jobs import (
     plan_erase,
     plan_verify,
     plan_write,
-    transfer_steps,
 )
 from gdbflash.plan.summary import planned
-from gdbflash.ranges import Range, joined
+from gdbflash.ranges import Range, joined, slices
 from tests.support.values import KIB, make_loader
 
 S = 64 * KIB
@@ -157,7 +156,7 @@ def test_erase_calls_pass_sector_starts_and_never_mix_sizes() -> None:
 def test_a_long_read_in_slices_reaches_the_last_byte() -> None:
     """The RAM buffer of 0x7E000 bytes, where another tool once stopped, is one slice of many."""
     whole = Range(0x90000001, 16 * 1024 * KIB - 2)
-    steps = transfer_steps([whole], 0x7E000, 256)
+    steps = list(slices([whole], 0x7E000, 256))
     assert len(steps) == 33
     assert steps[0] == Range(0x90000001, 0x7DFFF)
     assert steps[1] == Range(0x9007E000, 0x7E000)
@@ -166,7 +165,7 @@ def test_a_long_read_in_slices_reaches_the_last_byte() -> None:
 
 
 def test_a_page_larger_than_the_chunk_is_no_alignment() -> None:
-    assert transfer_steps([Range(5, 300)], 256, 1 << 24) == (Range(5, 256), Range(261, 44))
+    assert list(slices([Range(5, 300)], 256, 1 << 24)) == [Range(5, 256), Range(261, 44)]
 
 
 PIECES = st.lists(st.tuples(st.integers(0, 60), st.binary(min_size=1, max_size=12)), max_size=6)

@@ -41,7 +41,7 @@ def test_without_is_set_difference(ranges: list[Range], holes: list[Range]) -> N
 @given(st.integers(0, 5000), st.integers(1, 5000), st.integers(1, 64), st.integers(1, 8))
 def test_slices_cover_exactly_once_with_aligned_borders(start: int, size: int, align: int, factor: int) -> None:
     limit = align * factor + align // 2
-    pieces = list(slices(Range(start, size), limit, align))
+    pieces = list(slices([Range(start, size)], limit, align))
     assert pieces[0].address == start
     assert pieces[-1].end == start + size
     assert all(low.end == high.address for low, high in itertools.pairwise(pieces))
