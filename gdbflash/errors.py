@@ -20,6 +20,7 @@ What belongs here: every exception that leaves a module of this package, and not
     │   ├── CallFailed        a loader function returned another code than 1
     │   ├── CallTimeout       a loader function did not return in time
     │   ├── CallStopped       a loader function stopped elsewhere than at its return address
+    │   ├── EraseUnitLarger   an erase took more than the loader says
     │   ├── KeptUnclear       bytes that an interrupted run kept: whose they are has to be said
     │   └── Mismatch          memory is not what it should be
     ├── OutputError           the output file could not be written
@@ -189,6 +190,12 @@ class KeptUnclear(TargetError):
     """Kept bytes may belong here or not, and nothing was touched; data: file, ranges, unit, age, found."""
 
     kind = "kept-unclear"
+
+
+class EraseUnitLarger(TargetError):
+    """An erase took more than the loader says; data: address, size, lost, unit."""
+
+    kind = "erase-unit"
 
 
 class OutputError(GdbflashError):

@@ -7,6 +7,8 @@ import signal
 import pytest
 from hypothesis import settings
 
+from gdbflash.flash import erase_unit
+
 # Where the tests themselves run under nohup or in a script's background, what they start would ignore these.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -20,6 +22,14 @@ settings.load_profile("gdbflash")
 def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kept bytes and locks of a test are no other's: virtual boards in its process all have the same unique ID."""
     monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path_factory.getbasetemp() / "state"))
+
+
+@pytest.fixture(autouse=True)
+def _erase_unit_proven(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within this process loaders are known to erase no more than they say: tests of that make the proof."""
+    if not request.path.name.startswith("test_erase_unit"):
+        proven = erase_unit.Known(proven=("one", "several"))
+        monkeypatch.setattr(erase_unit, "known", lambda _origin: proven)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from gdbflash.events import Noted
 from gdbflash.flash.phases import Phases
 from gdbflash.onchip.loaded import LoadedLoader, Operation
-from gdbflash.plan.jobs import erase_steps
+from gdbflash.plan.jobs import EraseStep, erase_steps
 from gdbflash.plan.pace import Pace
 from gdbflash.ranges import Range
 
@@ -79,6 +79,14 @@ class Erasing:
                     advance(size - erased)
                     return self._opened.loader.storage.all_sectors
         return tuple(sectors)
+
+    def one_call(self, where: Range, sectors: int) -> None:
+        """Erase neighbouring sectors of one size by one call."""
+        with self._phases.phase("erase", where.size) as advance:
+            self._opened.begin(Operation.ERASE)
+            self._begins(where)
+            self._opened.erase(EraseStep(where.address, where.end - where.size // sectors, sectors, where.size))
+            advance(where.size)
 
     def _erase_all(self) -> None:
         self._begins(self._opened.loader.storage.span)

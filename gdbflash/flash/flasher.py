@@ -13,6 +13,7 @@ from types import TracebackType
 
 from gdbflash.errors import ConnectionLost, GdbflashError, PrepareError, TargetError
 from gdbflash.events import Noted, Observer, counted, unobserved
+from gdbflash.flash.erase_unit import EraseProof, as_erased
 from gdbflash.flash.erasing import Erasing
 from gdbflash.flash.inspection import Inspection
 from gdbflash.flash.keeping import Keeping
@@ -22,6 +23,7 @@ from gdbflash.flash.programming import Programming
 from gdbflash.host import held
 from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.loaders.storage import StorageInfo
 from gdbflash.onchip import quiesce
 from gdbflash.onchip.call import Call, Returned
 from gdbflash.onchip.faults import exception_name
@@ -251,10 +253,10 @@ class Flasher:
         return report
 
     def _write_storage(self, job: StorageJob, verify: VerifyMode, *, full: bool) -> Written:
-        storage = job.loader.storage
         opened = self.open(job.loader)
         inspection = Inspection(opened, self._phases)
         keeping = self._keeping(opened)
+        job, storage = self._as_erased(job, keeping.origin)
         asked = job.content
         delta = everything(job) if full else self._delta(inspection, job)
         touched = (storage.span,) if job.erase is EraseMode.CHIP else (*delta.touched, *delta.places)
@@ -264,9 +266,11 @@ class Flasher:
             delta = everything(job) if full else self._delta(inspection, job)
         content = job.content.over(self._kept(inspection, delta, storage.erased_value))
         saved = content.within(without(content.ranges, asked.ranges))
-        keeping.secure(job, asked, content, delta.erase)
+        proof = EraseProof(storage, keeping.origin, inspection, () if job.erase is EraseMode.CHIP else delta.erase)
+        proof.look()
+        keeping.secure(job, asked, content, delta.erase, proof.saved)
         try:
-            erased = self._erase(opened, job, delta, keeping)
+            erased = self._erase(opened, job, delta, keeping, proof)
             places = joined((*delta.places, *delta.keep))
             if delta.touched and not full:
                 places = not_erased(content, places, storage.erased_value, storage.page_size)
@@ -277,6 +281,18 @@ class Flasher:
             raise
         keeping.done()
         return Written(asked.within(delta.skipped).size, len(erased), restored.size)
+
+    def _as_erased(self, job: StorageJob, origin: Origin) -> tuple[StorageJob, StorageInfo]:
+        """Plan a job anew where an earlier run measured a larger erase unit than its loader says."""
+        storage = job.loader.storage
+        if job.erase is not EraseMode.SECTORS:
+            return job, storage
+        wider = as_erased(storage, origin, self._observe)
+        if wider is storage:
+            return job, storage
+        loader = replace(job.loader, storage=wider)
+        planned = plan_storage(loader, job.content, erase=job.erase, keep=job.keeping)
+        return replace(planned, or_chip=job.or_chip), wider
 
     def _keeping(self, opened: LoadedLoader) -> Keeping:
         """Look for what earlier runs kept of this storage; raises OutputError for a file that cannot be used."""
@@ -321,7 +337,9 @@ class Flasher:
             ) from error
         return Content.of(Content.of(read).within(delta.keep).pieces, blank)
 
-    def _erase(self, opened: LoadedLoader, job: StorageJob, delta: Delta, keeping: Keeping) -> tuple[Range, ...]:
+    def _erase(
+        self, opened: LoadedLoader, job: StorageJob, delta: Delta, keeping: Keeping, proof: EraseProof
+    ) -> tuple[Range, ...]:
         """Erase what is to be erased; all of it where the job says so, or allows it and nothing would be lost.
 
         Returns what was erased.
@@ -330,7 +348,27 @@ class Flasher:
         if job.erase is EraseMode.CHIP and delta.erase:
             return erasing.chip()
         lost = not_erased(job.content, delta.skipped, storage.erased_value, storage.page_size)
-        return erasing.sectors(delta.erase, or_chip=job.or_chip and not lost)
+        done = self._proven(erasing, proof, keeping, opened)
+        rest = erasing.sectors(delta.erase[done:], or_chip=job.or_chip and not lost)
+        return rest if len(rest) > len(delta.erase) - done else delta.erase
+
+    def _proven(self, erasing: Erasing, proof: EraseProof, keeping: Keeping, opened: LoadedLoader) -> int:
+        """Make the first calls by themselves and look what became of their neighbours; gives the sectors erased."""
+        done = 0
+        for call in proof.calls:
+            count = sum(call.where.overlaps(each) for each in proof.erased)
+            erasing.one_call(call.where, count)
+            done += count
+
+            def put_back(lost: Sequence[Range], call: Range = call.where) -> None:
+                places = joined((*lost, call))
+                kept = keeping.kept.within(places)
+                Programming(opened, self._phases).program(kept)
+                Inspection(opened, self._phases).verify(kept, (), VerifyMode.DIGEST)
+                keeping.done()
+
+            proof.check(call, put_back)
+        return done
 
     def verify(self, jobs: Sequence[StorageJob]) -> Report:
         """Compare storages with the content of jobs; raises Mismatch."""
@@ -348,14 +386,20 @@ class Flasher:
         """Erase sectors (with chip: all of them, by MassErase) and see that they are blank; raises Mismatch."""
         opened = self.open(loader)
         keeping = self._keeping(opened)
+        inspection = Inspection(opened, self._phases)
+        proof = EraseProof(loader.storage, keeping.origin, inspection, () if chip else sectors)
+        proof.look()
         keeping.erased_on_purpose((loader.storage.span,) if chip else sectors)
+        keeping.keep_beside(proof.saved)
         erasing = Erasing(opened, self._phases, keeping.begins)
         size = sum(each.size for each in sectors)
         if chip:
             erasing.chip()
         else:
             whole = size == loader.storage.extent
-            erasing.sectors(sectors, or_chip=whole and "MassErase" in loader.functions)
+            done = self._proven(erasing, proof, keeping, opened)
+            erasing.sectors(sectors[done:], or_chip=whole and "MassErase" in loader.functions)
+            keeping.done()
         Inspection(opened, self._phases).expect_blank(joined(sectors))
         return Report(size, 0, self.calls, len(sectors), VerifyMode.DIGEST.value)
 

@@ -116,6 +116,23 @@ class Inspection:
                     states[piece] = State(same, digest == self._survey.erased(piece))
         return states
 
+    def fingerprints(self, places: Sequence[Range]) -> dict[Range, bytes]:
+        """Give what tells whether places change: the digests of their pieces, one behind the other."""
+        found: dict[Range, bytes] = {}
+        if not places:
+            return found
+        pieces = {piece: where for where in places for piece in self._survey.pieces((where,))}
+        with self._phases.phase("read", _size(places), "neighbours") as advance:
+            self._opened.begin(Operation.READ)
+            for group in self._survey.found(sorted(pieces), advance):
+                for piece, digest in group:
+                    found[pieces[piece]] = found.get(pieces[piece], b"") + digest
+        return found
+
+    def shows_blank(self, where: Range, fingerprint: bytes) -> bool:
+        """Say whether a fingerprint is that of an erased place."""
+        return fingerprint == b"".join(self._survey.erased(piece) for piece in self._survey.pieces((where,)))
+
     def verify(self, content: Content, blank: Sequence[Range], mode: VerifyMode) -> None:
         """Compare memory with content, and see that it is erased where it is to be blank; raises Mismatch."""
         if mode is VerifyMode.DIGEST:

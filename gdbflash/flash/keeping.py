@@ -153,12 +153,22 @@ class Keeping:
 
     # Before the first erase
 
-    def secure(self, job: StorageJob, asked: Content, content: Content, erased: Sequence[Range]) -> None:
+    def secure(
+        self,
+        job: StorageJob,
+        asked: Content,
+        content: Content,
+        erased: Sequence[Range],
+        beside: Content = _NOTHING,
+    ) -> None:
         """Write this run's own file, and then take out of the earlier ones what it holds or is given up on purpose.
 
-        content: all that will be written, kept bytes included. erased: what will be erased. Raises OutputError.
+        content: all that will be written, kept bytes included. erased: what will be erased. beside: what lies round it
+        and is to stay. Raises OutputError.
         """
         own = list(self._own(asked, content, erased))
+        own += [KeptSector(each, (each,), (beside.read(each),)) for each in beside.ranges]
+        own.sort(key=lambda sector: sector.where)
         if own:
             self._mine = kept_files.save(self.origin, own)
         moved = {each.where for each in own}
@@ -220,12 +230,23 @@ class Keeping:
             if file.origin.identity.unit in ("", self.origin.identity.unit):
                 kept_files.say_unclear(file, f"{function} was called by itself since then")
 
+    def keep_beside(self, beside: Content) -> None:
+        """Write this run's own file with what lies round an erase and is to stay; raises OutputError."""
+        if beside.pieces:
+            own = [KeptSector(each, (each,), (beside.read(each),)) for each in beside.ranges]
+            self._mine = kept_files.save(self.origin, own)
+
     def begins(self, where: Range) -> None:
         """Say, synced, that the erase of a range begins; raises OutputError."""
         if self._mine is not None and any(each.where.overlaps(where) for each in self._mine.sectors):
             kept_files.say_begun(self._mine, where)
 
     # At the end
+
+    @property
+    def kept(self) -> Content:
+        """All that this run keeps for its end."""
+        return self._mine.content if self._mine is not None else _NOTHING
 
     def say_where(self) -> None:
         """Tell the user, whose write failed, that what was kept is safe."""

@@ -39,7 +39,7 @@ class OutputFile:
     def __enter__(self) -> OutputFile:
         try:
             self._target = self._path.resolve()
-            before = self._target.stat().st_mode if self._target.exists() else None
+            before = _mode_of(self._path)
             self._mode = None if before is None else stat.S_IMODE(before)
             if before is not None and not stat.S_ISREG(before):
                 self._file = self._path.open("wb")
@@ -101,6 +101,14 @@ class OutputFile:
             f"{self._path} could not be written ({error.strerror}). Choose another place with -o, or free some space.",
             path=str(self._path),
         )
+
+
+def _mode_of(path: Path) -> int | None:
+    """Give the type and mode of a file; None where there is none. Raises OSError, as for a loop of links."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
 
 
 def write_hex(path: Path, pieces: Iterable[tuple[int, bytes]]) -> None:

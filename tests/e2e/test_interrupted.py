@@ -209,7 +209,9 @@ def test_kept_bytes_survive_a_kill_at_every_step(
 
 
 def count_packets(board: RunningBoard, folder: Path, files: dict[str, bytes]) -> int:
-    """Count the packets of a whole keep-write."""
+    """Count the packets of a whole keep-write, once the proof of the erase unit is made."""
+    board.chip.memory[:SIZE] = files["before"]
+    assert finish(start(board, folder))[0] == 0
     board.chip.memory[:SIZE] = files["before"]
     counter = AtPacket(1 << 30)
     board.server.link.faults = [counter]

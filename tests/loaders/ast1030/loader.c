@@ -60,6 +60,7 @@ enum {
 #define STATUS_WEL 0x02u
 #define STATUS_PROTECTED 0x3Cu /* BP3 to BP0, all set after power-on */
 #define JEDEC_ID 0x4A25BFu     /* BFh 25h 4Ah, first byte lowest */
+#define W25Q256_ID 0x1940EFu   /* EFh 40h 19h: what QEMU 10 has in its place, with the same commands */
 
 /* Enough for a chip erase (50 ms) at any clock. */
 #define STATUS_READS 10000000u
@@ -161,7 +162,7 @@ int Init(void)
 #endif
     SPI1_CONF |= SPI1_CONF_ENABLE_W0;
     send(WRITE_DISABLE); /* ends a programming sequence that lost its host */
-    if (!wait_ready() || read_id() != JEDEC_ID || !unprotect()) {
+    if (!wait_ready() || (read_id() != JEDEC_ID && read_id() != W25Q256_ID) || !unprotect()) {
         return 0;
     }
     map();

@@ -1,0 +1,180 @@
+"""See that an erase takes no more than its loader says, before much can be lost.
+
+What belongs here: the proof that is made once for a loader on a unit, and what was learned from one that failed. Which
+sectors tell is decided in `plan.erase_unit`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from gdbflash.errors import EraseUnitLarger, OutputError
+from gdbflash.events import Noted, Observer, bytes_in_words
+from gdbflash.flash.kept_files import Origin
+from gdbflash.host import directory, made_directory
+from gdbflash.loaders.storage import StorageInfo
+from gdbflash.onchip import state
+from gdbflash.plan.erase_unit import measured, neighbours, next_one_proves, widened
+from gdbflash.plan.jobs import Content
+from gdbflash.ranges import Range, joined
+
+_FORMAT = "gdbflash erase unit 1"
+_NOTHING = Content(())
+
+
+class Looks(Protocol):
+    """What of `inspection.Inspection` is needed."""
+
+    def fingerprints(self, places: Sequence[Range]) -> dict[Range, bytes]:
+        """Give what tells whether places change."""
+
+    def shows_blank(self, where: Range, fingerprint: bytes) -> bool:
+        """Say whether a fingerprint is that of an erased place."""
+
+    def read_proven(self, places: Sequence[Range]) -> Iterator[tuple[Range, bytes]]:
+        """Read places, and see at the end that it came right."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What earlier runs found out about one loader on one unit."""
+
+    unit: int = 0
+    """Bytes that one erase takes; 0: no more than the loader says, as far as is known."""
+    proven: tuple[str, ...] = ()
+    """Kinds of calls that were seen to take no more: of one sector, of several."""
+
+
+def known(origin: Origin) -> Known:
+    """Read what is known; nothing where the unit or the loader is not."""
+    path = _path(origin)
+    try:
+        found = json.loads(path.read_bytes()) if path is not None else {}
+        if found.get("format") != _FORMAT:
+            return Known()
+        return Known(int(found["unit"]), tuple(str(each) for each in found["proven"]))
+    except (OSError, OutputError, ValueError, KeyError, TypeError, AttributeError):
+        return Known()  # the proof is made again
+
+
+def remember(origin: Origin, what: Known) -> None:
+    """Keep what is known; where it cannot be kept, the next run finds it out again."""
+    path = _path(origin)
+    if path is not None:
+        with contextlib.suppress(OSError, OutputError):
+            made_directory()
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            head = {"format": _FORMAT, "unit": what.unit, "proven": what.proven}
+            state.write_whole(path, [json.dumps(head).encode()])
+
+
+def _path(origin: Origin) -> Path | None:
+    if not (origin.identity.unit and origin.loader):
+        return None
+    return directory() / "erase-units" / f"{origin.identity.unit}-{origin.loader[:32]}.json"
+
+
+def as_erased(storage: StorageInfo, origin: Origin, observe: Observer) -> StorageInfo:
+    """Give a storage with the unit that was measured in an earlier run, and say so."""
+    unit = known(origin).unit
+    wider = widened(storage, unit) if unit else storage
+    if wider is not storage:
+        observe(
+            Noted(
+                "erase-unit",
+                f"Sectors are erased in units of {bytes_in_words(unit)}, as was measured; the loader says less.",
+                {"unit": unit},
+                always=True,
+            )
+        )
+    return wider
+
+
+@dataclass
+class _Call:
+    """A call whose neighbours are looked at before and after it."""
+
+    kind: str
+    where: Range
+    watched: tuple[Range, ...]
+
+
+@dataclass
+class EraseProof:
+    """The proof for the erase of one run."""
+
+    storage: StorageInfo
+    origin: Origin
+    inspection: Looks
+    erased: Sequence[Range]
+    saved: Content = _NOTHING
+    """What neighbours held that is to stay."""
+    calls: list[_Call] = field(default_factory=list)
+    """Those that are made by themselves first, each looked at before the next."""
+    _before: dict[Range, bytes] = field(default_factory=dict)
+    _known: Known = Known()
+
+    def look(self) -> None:
+        """Find out what lies round the first calls, and read what is to stay; raises what reading may."""
+        self._known = known(self.origin)
+        if not self.erased:
+            return
+        rest = list(self.erased)
+        stay: list[Range] = []
+        for kind, count in (("one", 1), ("several", 2)):
+            taken = rest[:count]
+            if kind in self._known.proven or not _one_call(taken, count):
+                continue
+            where = Range(taken[0].address, sum(each.size for each in taken))
+            following = rest[count] if len(rest) > count else None
+            around = [] if following is None else [following]
+            if not (next_one_proves(self.storage, where, following) and not self._is_blank(around)):
+                beside = neighbours(self.storage, where, self.erased)
+                around += beside
+                stay += beside
+            self.calls.append(_Call(kind, where, tuple(around)))
+            rest = rest[count:]
+        watched = sorted({each for call in self.calls for each in call.watched})
+        self._before = self.inspection.fingerprints(watched)
+        kept = [each for each in sorted(set(stay)) if not self.inspection.shows_blank(each, self._before[each])]
+        if kept:
+            pieces = [(where.address, memoryview(data)) for where, data in self.inspection.read_proven(joined(kept))]
+            self.saved = Content(tuple(pieces))
+
+    def _is_blank(self, places: Sequence[Range]) -> bool:
+        found = self.inspection.fingerprints(places)
+        return all(self.inspection.shows_blank(where, found[where]) for where in places)
+
+    def check(self, call: _Call, put_back: Callable[[Sequence[Range]], None]) -> None:
+        """See after a call that what lies round it stayed; else have the lost put back, and raise EraseUnitLarger."""
+        after = self.inspection.fingerprints(call.watched)
+        lost = tuple(each for each in call.watched if after[each] != self._before[each])
+        if lost:
+            unit = measured(self.storage, call.where, lost)
+            remember(self.origin, Known(unit))
+            put_back(lost)
+            raise EraseUnitLarger(
+                f"SectorErase of {call.where} erased {joined(lost)[0]} too: its unit is {bytes_in_words(unit)}, though "
+                "the loader says less. What was lost beside it was put back and compared; the next run plans with that "
+                "unit.",
+                address=call.where.address,
+                size=call.where.size,
+                lost=[[each.address, each.size] for each in joined(lost)],
+                unit=unit,
+            )
+        if any(not self.inspection.shows_blank(each, self._before[each]) for each in call.watched):
+            self._known = Known(self._known.unit, (*self._known.proven, call.kind))
+            remember(self.origin, self._known)
+
+
+def _one_call(sectors: Sequence[Range], count: int) -> bool:
+    """Say whether so many sectors can be erased by one call."""
+    if len(sectors) < count:
+        return False
+    return all(low.end == high.address and low.size == high.size for low, high in itertools.pairwise(sectors))
