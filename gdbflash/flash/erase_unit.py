@@ -18,10 +18,10 @@ from gdbflash.errors import EraseUnitLarger, OutputError
 from gdbflash.events import Noted, Observer, bytes_in_words
 from gdbflash.flash.kept_files import Origin
 from gdbflash.host import directory, made_directory
+from gdbflash.images.content import Content
 from gdbflash.loaders.storage import StorageInfo
 from gdbflash.onchip import state
 from gdbflash.plan.erase_unit import measured, neighbours, next_one_proves, widened
-from gdbflash.plan.jobs import Content
 from gdbflash.ranges import Range, joined
 
 _FORMAT = "gdbflash erase unit 1"
