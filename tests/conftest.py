@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 
 import pytest
 from hypothesis import settings
@@ -53,13 +54,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many faults were injected by the tests that passed, each of which found no wrong byte accepted."""
-    passed = {report.nodeid for report in terminalreporter.stats.get("passed", [])}
-    ends = [report for report in terminalreporter.stats.get("", []) if report.nodeid in passed]
-    faults = sum(int(count) for report in ends for name, count in report.user_properties if name == "faults")
-    for report in ends:
-        for name, told in report.user_properties:
+    """Say how many faults were injected, and what came of the runs that were compared with the chip."""
+    told: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("", []):
+        for name, value in report.user_properties if report.when == "teardown" else ():
             if name == "campaign":
-                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {told}")
-    if faults:
-        terminalreporter.write_line(f"faults injected: {faults}, wrong bytes accepted: 0")
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {value}")
+            elif name in ("faults", "compared", "wrong", "went_on", "refused"):
+                told[name] += int(value)
+    if told["faults"]:
+        terminalreporter.write_line(
+            f"faults injected: {told['faults']}; runs that ended well, compared: {told['compared']}, "
+            f"wrong bytes accepted: {told['wrong']}; "
+            f"runs after a fault: {told['went_on']} went on, {told['refused']} refused and said"
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.boards import LOADER
-from tests.support.campaign import Campaign, Trouble, no_trouble, parts
+from tests.support.campaign import Campaign, Trouble, bad_link, misreading, no_trouble, parts
 from tests.support.cbuild import build
 from tests.support.faultbench import CAMPAIGN
 
@@ -31,10 +31,15 @@ def fight(
         patch.setenv("GDBFLASH_STATE", str(folder / "state"))
         patch.chdir(folder)
         campaign = Campaign(boards, loaders, folder, seed, trouble)
-        for _ in range(len(boards) * (20 if full else 2)):
-            campaign.round()
-        record_property("campaign", f"seed {seed}: {', '.join(f'{n} {what}' for what, n in campaign.tally.items())}")
-        record_property("faults", campaign.tally["killed"])
+        try:
+            for _ in range(len(boards) * (20 if full else 2)):
+                campaign.round()
+        finally:
+            told = {"seed": seed, **campaign.tally}
+            record_property("campaign", ", ".join(f"{what}: {count}" for what, count in told.items()))
+            record_property("faults", campaign.tally["killed"])
+            record_property("compared", campaign.compared)
+            record_property("wrong", campaign.wrong)
 
 
 def test_with_one_loader(
@@ -47,3 +52,15 @@ def test_with_two_loaders_for_one_chip(
     tmp_path: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
     fight(tmp_path, pytestconfig, record_property, (LOADER, build("misbehaving")))
+
+
+def test_with_reads_that_move_less_or_something_else(
+    tmp_path: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> None:
+    fight(tmp_path, pytestconfig, record_property, trouble=misreading(LOADER))
+
+
+def test_with_a_bad_link(
+    tmp_path: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> None:
+    fight(tmp_path, pytestconfig, record_property, trouble=bad_link)

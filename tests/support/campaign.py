@@ -19,9 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gdbflash.board.cpu.processor import Processor
+from gdbflash.board.debug import HaltReason
 from gdbflash.board.faces.rsp import RspServer
 from gdbflash.board.machine import Machine
-from gdbflash.board.mishaps.link import PacketFault
+from gdbflash.board.memory import AddressSpace
+from gdbflash.board.mishaps.link import LinkFault, PacketFault
+from gdbflash.board.mishaps.occasion import Occasion
+from gdbflash.board.mishaps.places import Mishap
 from gdbflash.cli.main import main
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.ranges import Range
@@ -60,6 +65,46 @@ def no_trouble(_rng: random.Random, _board: RunningBoard) -> Iterator[None]:
     yield
 
 
+@dataclass(frozen=True)
+class Misread:
+    """A Read that moves only a part of what it is asked for, or what lies elsewhere, and says that all is well."""
+
+    share: float = 1.0
+    offset: int = 0
+
+    def happen(self, processor: Processor, space: AddressSpace) -> HaltReason | None:  # noqa: ARG002
+        registers = processor.registers
+        registers.write("r0", registers.read("r0") + self.offset)
+        registers.write("r1", int(registers.read("r1") * self.share))
+        return processor.pass_trap()
+
+
+def misreading(loader: Path) -> Trouble:
+    """Let a loader's Read go wrong once in most runs, or from some call on."""
+    read = load_loader(loader).functions["Read"] & ~1
+
+    @contextlib.contextmanager
+    def trouble(rng: random.Random, board: RunningBoard) -> Iterator[None]:
+        event = Misread(rng.choice((0.0, 0.5, 0.9)), 0) if rng.random() < 0.6 else Misread(1.0, rng.choice((4, SECTOR)))
+        first = rng.randint(1, 6)
+        occasion = Occasion(first, rng.choice((first, first, None)))
+        board.machine.plan_mishaps([Mishap(read, event, occasion)] if rng.random() < 0.7 else [])
+        yield
+        board.machine.plan_mishaps([])
+
+    return trouble
+
+
+@contextlib.contextmanager
+def bad_link(rng: random.Random, board: RunningBoard) -> Iterator[None]:
+    """Let some packets of most runs be lost, refused, changed, or said to be done and not."""
+    kinds = (LinkFault.CORRUPT, LinkFault.CORRUPT, LinkFault.ERROR, LinkFault.LATE, LinkFault.DROP)
+    faults = [PacketFault(rng.choice(kinds), Occasion(at, at)) for at in rng.sample(range(1, 160), rng.randint(0, 2))]
+    board.server.link.faults = faults
+    yield
+    board.server.link.faults = []
+
+
 @contextlib.contextmanager
 def parts(count: int) -> Iterator[tuple[Part, ...]]:
     """Run boards; one in four tells no ID."""
@@ -83,6 +128,10 @@ class Campaign:
     seed: int
     trouble: Trouble = no_trouble
     tally: Counter[str] = field(default_factory=Counter)
+    compared: int = 0
+    """Runs that ended well."""
+    wrong: int = 0
+    """Runs of any end that did what they did not say."""
     rng: random.Random = field(init=False)
     _packets: int = 150
     """What a write takes, as far as it is known."""
@@ -233,6 +282,8 @@ class Campaign:
         error = ended.events[-1].get("error", {}) if ended.events else {}
         self._history[-1] += f" -> {ended.code} {error.get('kind', '')} {error.get('message', '')}"
         faults = judge(asked, ended, before, after)
+        self.compared += ended.code == 0
+        self.wrong += bool(faults)
         assert not faults, "\n".join((*faults, f"seed {self.seed}", *self._history[-12:]))
         return ended
 

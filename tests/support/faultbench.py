@@ -103,6 +103,14 @@ class FaultBench:
     folder: Path
     injected: int = 0
     """Faults that struck."""
+    compared: int = 0
+    """Runs that ended well and were compared with the chip."""
+    wrong: int = 0
+    """Those of them that had not done what they said."""
+    went_on: int = 0
+    """Runs after a fault that did their work by themselves."""
+    refused: int = 0
+    """Runs after a fault that could not know what belongs where, said so, and touched nothing."""
     _running: set[int] = field(default_factory=set)
 
     def run(self, job: Job, *options: str, observe: Callable[[dict[str, Any]], None] | None = None) -> Outcome:
@@ -127,8 +135,11 @@ class FaultBench:
         (self.folder / "back.bin").unlink(missing_ok=True)
 
     def done(self, job: Job, outcome: Outcome) -> bool:
-        """Tell, by looking at the chip itself, whether a job did what it should."""
-        return job.done(bytes(self.board.chip.memory[: len(OLD)]), self.folder, outcome)
+        """Tell, by looking at the chip itself, whether a job that ended well did what it should; it is counted."""
+        right = job.done(bytes(self.board.chip.memory[: len(OLD)]), self.folder, outcome)
+        self.compared += 1
+        self.wrong += not right
+        return right
 
     def strike(self, job: Job, *faults: str, options: Sequence[str] = ()) -> Outcome:
         """Run a job with faults of the board's (LOADER is its file), and once more without; gives the first outcome."""
@@ -161,8 +172,15 @@ class FaultBench:
         return outcome
 
     def recover(self, job: Job) -> None:
-        """Run a job once more on what is there, with nothing wrong any more."""
+        """Run a job once more on what is there, with nothing wrong any more; what is unclear to it is answered."""
+        before = bytes(self.board.chip.memory)
         again = self.run(job)
+        if again.code == 1 and again.result["error"]["kind"] == "kept-unclear":
+            assert bytes(self.board.chip.memory) == before, "it said that it touched nothing"
+            self.refused += 1
+            again = self.run(job, "--kept", "restore")
+        else:
+            self.went_on += 1
         assert again.code == 0, again.shown
         assert self.done(job, again)
         state = Path(os.environ["GDBFLASH_STATE"])
@@ -221,4 +239,6 @@ def fault_bench(folder: Path, record_property: Callable[[str, object], None]) ->
             yield bench
         finally:
             bench.board.server.close()
-        record_property("faults", bench.injected)
+            record_property("faults", bench.injected)
+            for name in ("compared", "wrong", "went_on", "refused"):
+                record_property(name, getattr(bench, name))
