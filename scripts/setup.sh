@@ -24,10 +24,11 @@ need_packages() {
         >/dev/null || die "apt-get could not install ${missing[*]}"
 }
 
-# need_venv EXTRAS: make .venv with gdbflash and the extras; done again only when pyproject.toml changed.
+# need_venv EXTRAS: make .venv with gdbflash and the extras, in the versions of constraints.txt; done again only when one
+# of these files changed.
 need_venv() {
     local extras=$1 stamp="$top/.venv/.gdbflash-$1" base
-    if [ -x "$python" ] && [ "$stamp" -nt "$top/pyproject.toml" ]; then
+    if [ -x "$python" ] && [ "$stamp" -nt "$top/pyproject.toml" ] && [ "$stamp" -nt "$top/scripts/constraints.txt" ]; then
         return
     fi
     if [ ! -x "$python" ]; then
@@ -39,7 +40,8 @@ need_venv() {
     echo "installing gdbflash[$extras] into .venv"
     # What pip and the build say is of interest only when it fails.
     # A plain path instead of an import hook: every start of gdbflash is 20 ms faster.
-    "$python" -m pip install --disable-pip-version-check --config-settings editable_mode=compat -e "$top[$extras]" >"$top/.venv/install.log" 2>&1 ||
+    "$python" -m pip install --disable-pip-version-check --config-settings editable_mode=compat \
+        -c "$top/scripts/constraints.txt" -e "$top[$extras]" >"$top/.venv/install.log" 2>&1 ||
         die "pip install failed: $(tail -n 20 "$top/.venv/install.log")"
     touch "$stamp"
 }
