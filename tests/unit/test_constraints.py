@@ -7,7 +7,7 @@ import re
 
 from packaging.requirements import Requirement
 
-from tests.support.gdbterminal import ROOT
+from tests.support.cbuild import ROOT
 
 _NOT_PINNED = {"gdbflash", "pip", "setuptools"}
 """The project, and what python3 -m venv brings."""
