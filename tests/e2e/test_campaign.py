@@ -54,12 +54,14 @@ def test_with_two_loaders_for_one_chip(
     fight(tmp_path, pytestconfig, record_property, (LOADER, build("misbehaving")))
 
 
+@pytest.mark.full
 def test_with_reads_that_move_less_or_something_else(
     tmp_path: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
     fight(tmp_path, pytestconfig, record_property, trouble=misreading(LOADER))
 
 
+@pytest.mark.full
 def test_with_a_bad_link(
     tmp_path: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
