@@ -114,7 +114,7 @@ class EraseProof:
     inspection: Looks
     erased: Sequence[Range]
     saved: Content = _NOTHING
-    """What neighbours held that is to stay."""
+    """What neighbours held that is to stay, a piece for each sector."""
     calls: list[_Call] = field(default_factory=list)
     """Those that are made by themselves first, each looked at before the next."""
     _before: dict[Range, bytes] = field(default_factory=dict)
@@ -144,8 +144,8 @@ class EraseProof:
         self._before = self.inspection.fingerprints(watched)
         kept = [each for each in sorted(set(stay)) if not self.inspection.shows_blank(each, self._before[each])]
         if kept:
-            pieces = [(where.address, memoryview(data)) for where, data in self.inspection.read_proven(joined(kept))]
-            self.saved = Content(tuple(pieces))
+            read = Content.of((where.address, data) for where, data in self.inspection.read_proven(joined(kept)))
+            self.saved = Content(tuple((each.address, read.read(each)) for each in kept))
 
     def _is_blank(self, places: Sequence[Range]) -> bool:
         found = self.inspection.fingerprints(places)

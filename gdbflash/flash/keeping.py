@@ -164,10 +164,9 @@ class Keeping:
         """Write this run's own file, and then take out of the earlier ones what it holds or is given up on purpose.
 
         content: all that will be written, kept bytes included. erased: what will be erased. beside: what lies round it
-        and is to stay. Raises OutputError.
+        and is to stay, a piece for each sector. Raises OutputError.
         """
-        own = list(self._own(asked, content, erased))
-        own += [KeptSector(each, (each,), (beside.read(each),)) for each in beside.ranges]
+        own = [*self._own(asked, content, erased), *_whole_sectors(beside)]
         own.sort(key=lambda sector: sector.where)
         if own:
             self._mine = kept_files.save(self.origin, own)
@@ -231,10 +230,9 @@ class Keeping:
                 kept_files.say_unclear(file, f"{function} was called by itself since then")
 
     def keep_beside(self, beside: Content) -> None:
-        """Write this run's own file with what lies round an erase and is to stay; raises OutputError."""
+        """Write this run's own file with what lies round an erase and is to stay, by sector; raises OutputError."""
         if beside.pieces:
-            own = [KeptSector(each, (each,), (beside.read(each),)) for each in beside.ranges]
-            self._mine = kept_files.save(self.origin, own)
+            self._mine = kept_files.save(self.origin, _whole_sectors(beside))
 
     def begins(self, where: Range) -> None:
         """Say, synced, that the erase of a range begins; raises OutputError."""
@@ -309,3 +307,12 @@ class Keeping:
             "unit": file.origin.identity.unit,
             "bytes": sum(each.size for each in places),
         }
+
+
+def _whole_sectors(content: Content) -> list[KeptSector]:
+    """Keep each piece of content as a sector of its own: what later runs decide, they decide by sector."""
+    found = []
+    for address, data in content.pieces:
+        where = Range(address, len(data))
+        found.append(KeptSector(where, (where,), (bytes(data),)))
+    return found

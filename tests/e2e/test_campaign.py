@@ -30,7 +30,7 @@ def fight(
     with pytest.MonkeyPatch.context() as patch, parts(8 if full else 4) as boards:
         patch.setenv("GDBFLASH_STATE", str(folder / "state"))
         patch.chdir(folder)
-        campaign = Campaign(boards, loaders, folder, seed, trouble)
+        campaign = Campaign(boards, loaders, folder, seed, trouble, unit_may_hide=trouble is bad_link)
         try:
             for _ in range(len(boards) * (20 if full else 2)):
                 campaign.round()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gdbflash.flash import kept_files
 from tests.support.boards import LOADER, RunningBoard, running_board
 from tests.support.cbuild import build
 from tests.support.commandline import CommandLine, Outcome
@@ -97,3 +98,11 @@ def test_where_all_round_it_is_blank_the_proof_is_made_again(tool: Tool, board: 
     board.chip.memory[:SECTOR] = OLD[:SECTOR]
     board.chip.memory[SECTOR : SECTOR + 10] = bytes(10)
     assert "neighbours" in tool.write(LOADER, SECTOR, 3000).shown
+
+
+def test_neighbours_are_kept_sector_by_sector(tool: Tool) -> None:
+    loader = build("misbehaving", "IN_WRITE=undefined")
+    assert tool.write(loader, 3 * SECTOR, 3000).code == 1
+    (file,) = kept_files.files()
+    places = [(each.where.address - FLASH, each.where.size) for each in file.sectors]
+    assert places == [(number * SECTOR, SECTOR) for number in range(5)], "what is decided later, is decided by sector"

@@ -137,12 +137,16 @@ class Seen:
     files: tuple[Kept, ...] = field(default_factory=kept_now)
 
 
-def judge(asked: Asked, ended: Ended, before: Seen, after: Seen) -> list[str]:
-    """Say what the run did without saying so; nothing where all is well."""
+def judge(asked: Asked, ended: Ended, before: Seen, after: Seen, *, unit_may_hide: bool = False) -> list[str]:
+    """Say what the run did without saying so; nothing where all is well.
+
+    unit_may_hide: the link may change the ID that is read, so that a run files under no unit what it keeps.
+    """
     if ended.refused:
         faults = [] if before.chip == after.chip else ["it said that it touched nothing"]
         return faults if before.files == after.files else [*faults, "it refused, and changed files"]
-    faults = _changed(asked, ended, before, after)
+    units = ("", before.unit) if unit_may_hide else (before.unit,)
+    faults = _changed(asked, ended, before, after, units)
     if ended.code == 0:
         faults += [
             f"{FLASH + at:#x} does not hold what was written"
@@ -152,8 +156,8 @@ def judge(asked: Asked, ended: Ended, before: Seen, after: Seen) -> list[str]:
     return faults + _put_back(asked, ended, before) + _promised(asked, ended, before, after)
 
 
-def _changed(asked: Asked, ended: Ended, before: Seen, after: Seen) -> list[str]:
-    """Look at the bytes of the chip."""
+def _changed(asked: Asked, ended: Ended, before: Seen, after: Seen, units: Sequence[str]) -> list[str]:
+    """Look at the bytes of the chip; units: those whose files hold what it lost."""
     was, now = _number(before.chip), _number(after.chip)
     mine = [each.bytes for each in before.files if each.unit == before.unit]
     right = _any(each.same_as(now) for each in mine)
@@ -166,7 +170,7 @@ def _changed(asked: Asked, ended: Ended, before: Seen, after: Seen) -> list[str]
         return [*faults, f"not put back though it said so: {_first(said & ~right)}"] if said & ~right else faults
     safe = 0
     for each in after.files:
-        if each.unit in ("", before.unit):  # a link that changes bytes may hide the ID
+        if each.unit in units:
             safe |= each.bytes.same_as(was) | _any(each.bytes.same_as(old.data) & old.mask for old in mine)
     return [f"lost: {_first(rest & ~safe)}"] if rest & ~safe else []
 
