@@ -31,7 +31,8 @@ from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Observer
 from gdbflash.flash.flasher import Checksum, Flasher, Report
 from gdbflash.images.content import Content
 from gdbflash.images.formats import load_image, merge_images
-from gdbflash.loaders.stldr import ExternalLoader, load_loader
+from gdbflash.loaders.loader import ExternalLoader
+from gdbflash.loaders.stldr import load_loader
 from gdbflash.loaders.storage import StorageInfo, StorageType
 from gdbflash.mi.reach import connect, launch
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode

@@ -37,7 +37,8 @@ _SYMBOL = struct.Struct("<IIIBBH")
 _KINDS = {0: "NOTYPE", 1: "OBJECT", 2: "FUNC", 3: "SECTION", 4: "FILE"}
 _BINDINGS = {0: "LOCAL", 1: "GLOBAL", 2: "WEAK"}
 _SHN_UNDEF, _SHN_LORESERVE = 0, 0xFF00
-_SHF_ALLOC = 2
+_ATTRIBUTES = "SHT_ARM_ATTRIBUTES"
+_SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class ElfSegment:
     """p_paddr: where the bytes are stored."""
     data: bytes
     memory_size: int
+    offset: int = 0
+    """Where its bytes lie in the file."""
     padding: int = 0
     """How many of the first bytes are the ELF header and filling up to the first section: no part of the program.
 
@@ -63,6 +66,15 @@ class ElfSection:
 
     address: int
     data: memoryview
+    name: str = ""
+    size: int = 0
+    offset: int = 0
+    """Where its bytes lie in the file."""
+    allocated: bool = False
+    """Whether it is part of the program's memory (SHF_ALLOC)."""
+    nobits: bool = False
+    writable: bool = False
+    executable: bool = False
 
 
 class ElfSymbol(NamedTuple):
@@ -117,6 +129,31 @@ class ElfFile:
             raise self._damaged("its segments claim more bytes than the file has")
         return tuple(self._segment(header) for header in loads)
 
+    def sections(self) -> tuple[ElfSection, ...]:
+        """List the sections that are part of the program's memory, and the build attributes, in file order.
+
+        Raises defect when one is not wholly in the file.
+        """
+        headers = self._section_headers()
+        index = self._header["e_shstrndx"]
+        names = bytes(self._contents(headers[index])) if index < len(headers) else b""
+        wanted = (each for each in headers if each["sh_flags"] & _SHF_ALLOC or each["sh_type"] == _ATTRIBUTES)
+        return tuple(self._section(each, _string(names, each["sh_name"])) for each in wanted)
+
+    def _section(self, header: Any, name: str = "") -> ElfSection:
+        flags = header["sh_flags"]
+        return ElfSection(
+            address=header["sh_addr"],
+            data=self._contents(header),
+            name=name,
+            size=header["sh_size"],
+            offset=header["sh_offset"],
+            allocated=bool(flags & _SHF_ALLOC),
+            nobits=header["sh_type"] == "SHT_NOBITS",
+            writable=bool(flags & _SHF_WRITE),
+            executable=bool(flags & _SHF_EXECINSTR),
+        )
+
     def symbols(self) -> Iterator[ElfSymbol]:
         """Yield the defined, named symbols; raises defect when the file has no symbol table or a damaged one."""
         headers = self._section_headers()
@@ -146,7 +183,7 @@ class ElfFile:
             if place == _SHN_UNDEF or not name:
                 continue
             if place not in sections and place < min(len(headers), _SHN_LORESERVE):
-                sections[place] = ElfSection(headers[place]["sh_addr"], self._contents(headers[place]))
+                sections[place] = self._section(headers[place])
             yield ElfSymbol(
                 name=name,
                 value=value,
@@ -188,7 +225,8 @@ class ElfFile:
         if length > memory_size or address + memory_size > _ADDRESS_SPACE:
             raise self._damaged(f"its {where} claims {length} bytes in the file and {memory_size} in memory")
         padding = 0 if start else self._first_section(length)
-        return ElfSegment(address, header["p_paddr"], self._data[start : start + length], memory_size, padding)
+        data = self._data[start : start + length]
+        return ElfSegment(address, header["p_paddr"], data, memory_size, start, padding)
 
     def _first_section(self, length: int) -> int:
         """Find the file offset of the first section with program bytes, in the first length bytes; 0 without one."""

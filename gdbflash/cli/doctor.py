@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdbflash.errors import CommandRefused, GdbflashError, PlanError, TargetError
-from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.onchip.devices import CPUID_ADDRESS, DEVICES, ram_around
 from gdbflash.onchip.layout import plan_layout

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gdbflash.cli.console import Console
 from gdbflash.events import bytes_in_words
-from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader
 
 
 def show_loader(console: Console, found: ExternalLoader) -> None:

@@ -37,7 +37,8 @@ from gdbflash.errors import (
     TargetError,
 )
 from gdbflash.events import Event, Started
-from gdbflash.loaders.stldr import ExternalLoader, describe, load_loader
+from gdbflash.loaders.loader import ExternalLoader
+from gdbflash.loaders.stldr import describe, load_loader
 from gdbflash.options import After, Before, Kept
 from gdbflash.version import VERSION
 

@@ -20,7 +20,7 @@ from gdbflash.commands.table import COMMANDS, REACH, Argument, Files, FrontEnd, 
 from gdbflash.commands.words import parse_port
 from gdbflash.errors import GdbflashError, InputError
 from gdbflash.events import Detailed, Event, Noted
-from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.options import RunOptions
 from gdbflash.ranges import Range
 from gdbflash.version import VERSION

@@ -17,7 +17,7 @@ from gdbflash.flash import kept_files
 from gdbflash.flash.kept_files import KeptFile
 from gdbflash.host import directory
 from gdbflash.images.output import write_hex
-from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import state
 from gdbflash.plan.jobs import holder
 

@@ -16,7 +16,8 @@ from gdbflash.commands.words import load_images, parse_number, whole_range
 from gdbflash.errors import InputError, JsonValue
 from gdbflash.events import Planned, counted
 from gdbflash.images.output import OutputFile
-from gdbflash.loaders.stldr import ExternalLoader, load_loader
+from gdbflash.loaders.loader import ExternalLoader
+from gdbflash.loaders.stldr import load_loader
 from gdbflash.options import After, Before, CallOptions, Kept, RunOptions, VerifyMode
 from gdbflash.plan.jobs import (
     EraseMode,

@@ -22,7 +22,7 @@ from gdbflash.flash.phases import Phases
 from gdbflash.flash.programming import Programming
 from gdbflash.host import held
 from gdbflash.images.content import Content
-from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.loaders.storage import StorageInfo
 from gdbflash.onchip import quiesce
 from gdbflash.onchip.call import Call, Returned

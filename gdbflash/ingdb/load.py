@@ -21,7 +21,7 @@ from gdbflash.flash.compare import Comparison
 from gdbflash.images.content import Content
 from gdbflash.images.formats import LARGEST_FILE, hex_text, parse_image
 from gdbflash.ingdb.session import run, temporary_folder
-from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.ranges import Range, joined, slices, without
 from gdbflash.target import Target
 

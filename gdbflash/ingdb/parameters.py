@@ -15,7 +15,7 @@ from gdbflash.commands.requests import file_named, loaders_named
 from gdbflash.commands.table import REACH, Command, FrontEnd, Kind, Option, command_named
 from gdbflash.commands.words import parse_port
 from gdbflash.errors import InputError
-from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.options import VerifyMode
 
 STAYING = (

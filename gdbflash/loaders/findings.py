@@ -60,7 +60,13 @@ def check_storage(storage: StorageInfo, stem: str) -> Iterator[Finding]:
         yield Finding("ram", "info", f"The storage is RAM ({storage.type_name}): it is written without erase.")
     elif not storage.sectors:
         yield Finding("no-sectors", "warning", "StorageInfo describes no sectors, so nothing can be erased.")
-    if storage.extent != storage.size:
+    if storage.is_ram and storage.sectors and storage.sum_of_sectors != storage.extent:
+        yield Finding(
+            "ram-sectors",
+            "info",
+            f"The sectors of this RAM sum to {storage.sum_of_sectors} bytes; the declared {storage.extent} count.",
+        )
+    elif storage.extent != storage.size:
         yield Finding(
             "size",
             "warning",

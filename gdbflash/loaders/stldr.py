@@ -9,40 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import pairwise
-from operator import attrgetter
+from dataclasses import replace
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gdbflash.elf import ElfFile, ElfSection, ElfSegment, ElfSymbol, is_elf
 from gdbflash.errors import LoaderFileError
 from gdbflash.files import read_file
 from gdbflash.loaders import findings as lint
-from gdbflash.loaders.demangle import demangled
 from gdbflash.loaders.findings import Finding
-from gdbflash.loaders.storage import STRUCT_SIZE, SectorGroup, StorageInfo, StorageType, decode_storage_info
+from gdbflash.loaders.image import Image, Overlap
+from gdbflash.loaders.loader import ExternalLoader, Segment, Symbol
+from gdbflash.loaders.storage import STRUCT_SIZE, StorageInfo, decode_storage_info
 from gdbflash.ranges import Range, joined
 
 if TYPE_CHECKING:
     from gdbflash.errors import JsonValue
-
-__all__ = [
-    "ExternalLoader",
-    "Finding",
-    "SectorGroup",
-    "Segment",
-    "StorageInfo",
-    "StorageType",
-    "Symbol",
-    "describe",
-    "load_loader",
-    "parse_loader",
-]
 
 FUNCTIONS = ("Init", "DeInit", "Read", "Write", "SectorErase", "MassErase", "Verify", "CheckSum")
 LARGEST_FILE = 64 << 20
@@ -51,88 +35,6 @@ LARGEST_MEMORY = 16 << 20
 """Four times the RAM of the largest STM32 (N6: 4.2 MiB)."""
 _THUMB = 1
 _WORD = 4
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A PT_LOAD segment: data is what the file has of memory_size bytes, the rest is zeros."""
-
-    address: int
-    data: bytes
-    memory_size: int
-
-    @property
-    def zeros(self) -> Range:
-        """The NOBITS part."""
-        return Range(self.address + len(self.data), self.memory_size - len(self.data))
-
-    def holds(self, address: int) -> bool:
-        """Tell whether the file has the byte at address in this segment."""
-        return self.address <= address < self.address + len(self.data)
-
-
-class Symbol(NamedTuple):
-    """A function or object; size 0 where the file does not tell."""
-
-    address: int
-    size: int
-    name: str
-
-
-@dataclass(frozen=True)
-class ExternalLoader:
-    """A loader file, ready to be placed into RAM and called."""
-
-    path: str
-    storage: StorageInfo
-    segments: tuple[Segment, ...]
-    """All PT_LOAD segments in file order."""
-    load_segments: tuple[Segment, ...]
-    """What is to be written to the target, by address; data may be empty. Without the ELF headers that GNU ld puts
-    into a segment where there is room below the code."""
-    functions: Mapping[str, int]
-    """Addresses by name, without the Thumb bit. Init is always there."""
-    symbols: tuple[Symbol, ...]
-    """Functions and objects by address."""
-    findings: tuple[Finding, ...]
-    code: tuple[Range, ...] = ()
-    """Where its functions lie, as far as their sizes are known: bytes that no call changes."""
-    sha256: str = field(default="", compare=False)
-    """Of the file, in hex."""
-    entry: int = 0
-    """The ELF entry point as the file has it; 0 in some real files. Calls go to `functions`."""
-
-    @cached_property
-    def link_address(self) -> int:
-        """The lowest address that is loaded."""
-        return min(segment.address for segment in self.load_segments)
-
-    @property
-    def return_address(self) -> int:
-        """The word that loaders leave free at the start of their RAM: calls return to it."""
-        return self.link_address - _WORD
-
-    @cached_property
-    def zero_ranges(self) -> tuple[Range, ...]:
-        """What must be zeroed after load_segments were written, for no start-up code does it (.bss).
-
-        Two real loaders have StorageInfo under .bss: the zeros win, and a check of what was written skips them.
-        """
-        return tuple(segment.zeros for segment in self.load_segments if segment.zeros.size)
-
-    def symbol_at(self, address: int) -> str:
-        """Name a place in the loader as HAL_Delay+0x12, by the nearest symbol below, names of C++ as in its source.
-
-        Empty outside the loader.
-        """
-        inside = [each for each in self.load_segments if address in Range(each.address, each.memory_size)]
-        index = bisect_right(self.symbols, address, key=attrgetter("address")) - 1
-        if not inside or index < 0 or self.symbols[index].address < inside[0].address:
-            return ""
-        # Symbols are ordered by address and size: of several at one address the largest is taken.
-        nearest = self.symbols[index]
-        name = demangled(nearest.name)
-        return f"{name}+0x{address - nearest.address:x}" if address > nearest.address else name
 
 
 def load_loader(path: str | os.PathLike[str]) -> ExternalLoader:
@@ -145,9 +47,8 @@ def parse_loader(data: bytes, name: str) -> ExternalLoader:
     if not is_elf(data):
         raise _not_elf(data, name)
     file = ElfFile(data, name, LoaderFileError)
-    elf_segments = file.segments()
-    symbols = tuple(file.symbols())
-    return replace(_Assembly(name, file.entry, elf_segments, symbols).loader(), sha256=hashlib.sha256(data).hexdigest())
+    loader = _Assembly(name, file.entry, file.segments(), tuple(file.symbols()), file.sections()).loader()
+    return replace(loader, sha256=hashlib.sha256(data).hexdigest())
 
 
 def describe(loader: ExternalLoader) -> dict[str, JsonValue]:
@@ -177,12 +78,19 @@ class _Assembly:
     """The way from ELF values to a loader; findings gather on it."""
 
     def __init__(
-        self, name: str, entry: int, elf_segments: tuple[ElfSegment, ...], symbols: tuple[ElfSymbol, ...]
+        self,
+        name: str,
+        entry: int,
+        elf_segments: tuple[ElfSegment, ...],
+        symbols: tuple[ElfSymbol, ...],
+        sections: tuple[ElfSection, ...],
     ) -> None:
         self._name = name
         self._entry = entry
         self._elf_segments = elf_segments
         self._symbols = symbols
+        self._sections = sections
+        self._image = Image(sections)
         self._segments = tuple(Segment(each.address, each.data, each.memory_size) for each in elf_segments)
         self._findings: list[Finding] = []
 
@@ -199,12 +107,14 @@ class _Assembly:
             symbols=self._named_places(functions),
             findings=(),
             code=self._code(loaded),
+            writable=self._image.writable(loaded),
             entry=self._entry,
         )
         if loader.link_address < _WORD:
             raise self._unusable(
                 "is linked to address 0, which leaves no word below it to return to", "Link it to the start of RAM + 4"
             )
+        self._findings += self._image.findings
         self._findings += lint.check_functions(functions, storage.is_ram, self._entry)
         self._findings += lint.check_placement(loader.link_address)
         self._findings += self._check_info_place(info.value, loader)
@@ -214,6 +124,11 @@ class _Assembly:
 
     def _storage(self) -> tuple[ElfSymbol, StorageInfo]:
         symbol = next((each for each in self._symbols if each.name == "StorageInfo"), None)
+        if symbol is None and any(each.name == "FlashDevice" for each in self._symbols):
+            raise self._unusable(
+                "is a CMSIS flash algorithm (.FLM), no external loader",
+                "Name the .stldr file of the memory",
+            )
         if symbol is None:
             raise self._unusable(
                 "has no StorageInfo, so it is no external loader",
@@ -229,24 +144,34 @@ class _Assembly:
         return symbol, storage
 
     def _bytes_of(self, symbol: ElfSymbol) -> bytes:
-        """Take the struct from the symbol to at most the end of its section; st_size is 0 or wrong in real files."""
-        places: tuple[ElfSection | Segment, ...] = (symbol.section,) if symbol.section else self._segments
+        """Take the struct from the symbol to at most the end of its section; st_size is 0 or wrong in real files.
+
+        Where the symbol names no section, or one without bytes, the first place counts that has some for it: a hole of
+        a segment has none but zeros.
+        """
+        named = [symbol.section] if symbol.section else []
+        found = b""
+        places: tuple[ElfSection | Segment, ...] = (*named, *self._sections, *self._segments)
         for place in places:
             offset = symbol.value - place.address
             if 0 <= offset < len(place.data):
-                return bytes(place.data[offset : offset + STRUCT_SIZE])
-        return b""
+                found = bytes(place.data[offset : offset + STRUCT_SIZE])
+                if any(found):
+                    return found
+        return found
 
     def _loaded(self, info: ElfSymbol) -> tuple[Segment, ...]:
         """Choose what goes to the target: all but a segment outside RAM that holds StorageInfo and no function."""
-        loaded: list[Segment] = []
         functions = [each.value & ~_THUMB for each in self._symbols if each.name in FUNCTIONS]
-        for each in self._elf_segments:
-            cut = each.padding
-            segment = Segment(each.address + cut, each.data[cut:], each.memory_size - cut)
+
+        def wanted(segment: Segment) -> bool:
             only_info = segment.holds(info.value) and not any(map(segment.holds, functions))
-            if segment.memory_size and not (only_info and segment.address not in lint.SRAM):
-                loaded.append(segment)
+            return not (only_info and segment.address not in lint.SRAM)
+
+        try:
+            loaded = self._image.load(self._elf_segments, wanted)
+        except Overlap as error:
+            raise self._unusable(str(error), "Check its linker script") from error
         total = sum(each.memory_size for each in loaded)
         if not loaded:
             raise self._unusable("has no segments to load", "Link it as an executable with program headers")
@@ -254,12 +179,6 @@ class _Assembly:
             raise self._unusable(
                 f"wants {total} bytes of RAM, more than any STM32 has", "Check its linker script, or copy it again"
             )
-        loaded.sort(key=attrgetter("address"))
-        for low, high in pairwise(loaded):
-            if low.address + len(low.data) > high.address and high.data:
-                raise self._unusable(
-                    f"has two segments that overlap at 0x{high.address:08X}", "Check its linker script"
-                )
         for each in self._elf_segments:
             if each.data and each.address != each.load_address and each.address in lint.SRAM:
                 self._findings.append(
@@ -270,7 +189,7 @@ class _Assembly:
                         "where it runs, for no start-up code copies it.",
                     )
                 )
-        return tuple(loaded)
+        return loaded
 
     def _functions(self, loaded: tuple[Segment, ...]) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -340,6 +259,13 @@ class _Assembly:
 
     def _check_info_place(self, address: int, loader: ExternalLoader) -> Iterator[Finding]:
         if any(segment.holds(address) for segment in loader.load_segments):
+            if address < loader.return_address:
+                yield Finding(
+                    "info-elsewhere",
+                    "info",
+                    f"StorageInfo lies at 0x{address:08X}, below the code; calls return to the word below the code, "
+                    f"0x{loader.return_address:08X}.",
+                )
             yield Finding("info-in-ram", "info", f"StorageInfo lies in RAM (0x{address:08X}) and is loaded there.")
         if any(address < zeros.end and zeros.address < address + STRUCT_SIZE for zeros in loader.zero_ranges):
             yield Finding(
@@ -356,6 +282,13 @@ def _not_elf(data: bytes, name: str) -> LoaderFileError:
     start = data[:16].lstrip()
     if not data:
         what = "is empty"
+    elif data.startswith(b"version https://git-lfs.github.com/spec/"):
+        return LoaderFileError(
+            f"{name} is a Git LFS pointer: the file itself was not fetched. Run `git lfs pull` where it came from.",
+            path=name,
+        )
+    elif data[:4] in (b"PK\3\4", b"!<ar", b"7z\xbc\xaf", b"Rar!") or data[:2] == b"\x1f\x8b":
+        what = "is an archive; the loader is inside, if anywhere"
     elif start[:1] == b":" or (start[:1] == b"S" and start[1:2].isdigit()):
         what = "is a HEX or S-record file, not a loader"
     elif not data.strip(b"\0") or not data.strip(b"\xff"):

@@ -81,8 +81,15 @@ class StorageInfo:
 
     @cached_property
     def extent(self) -> int:
-        """Sum of the sectors, or the declared size where no sectors are described."""
-        return sum(group.count * group.size for group in self.sectors) or self.size
+        """Sum of the sectors, or the declared size where no sectors are described, and of RAM."""
+        if self.is_ram and self.size:
+            return self.size
+        return self.sum_of_sectors or self.size
+
+    @property
+    def sum_of_sectors(self) -> int:
+        """What the sectors make together."""
+        return sum(group.count * group.size for group in self.sectors)
 
     @property
     def sector_count(self) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from gdbflash.errors import ConnectionLost, GdbflashError
-from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import faults
 from gdbflash.onchip.call import Call, Unreturned
 from gdbflash.onchip.faults import ExceptionReturn, Frame

@@ -13,7 +13,7 @@ from gdbflash.onchip import entry
 from gdbflash.ranges import Range, without
 
 if TYPE_CHECKING:
-    from gdbflash.loaders.stldr import ExternalLoader
+    from gdbflash.loaders.loader import ExternalLoader
 
 WORD = 4
 SCRATCH_SIZE = 256

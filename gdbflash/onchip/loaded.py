@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from gdbflash.errors import CallFailed, CallNotMade, ConnectionLost, PlanError, PrepareError, TargetError
 from gdbflash.events import Detailed, Noted, Observer, Waited
-from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import autopsy, evidence, unfinished
 from gdbflash.onchip.call import SUCCESS, Call, Returned, Unreturned, expect_success, perform
 from gdbflash.onchip.digest import Key, Routine

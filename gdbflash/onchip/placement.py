@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gdbflash.errors import PrepareError, TargetError
 from gdbflash.events import Detailed
 from gdbflash.images.content import Content
-from gdbflash.loaders.stldr import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip.devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ram_around
 from gdbflash.onchip.digest import Routine
 from gdbflash.onchip.layout import PAINT, WORD, Layout, plan_layout

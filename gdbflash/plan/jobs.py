@@ -18,7 +18,7 @@ from gdbflash.ranges import Range, without
 
 if TYPE_CHECKING:
     from gdbflash.images.content import Content
-    from gdbflash.loaders.stldr import ExternalLoader
+    from gdbflash.loaders.loader import ExternalLoader
 
 
 class EraseMode(enum.Enum):

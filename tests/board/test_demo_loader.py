@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gdbflash.loaders.stldr import SectorGroup, StorageInfo, StorageType, load_loader
+from gdbflash.loaders.stldr import load_loader
+from gdbflash.loaders.storage import SectorGroup, StorageInfo, StorageType
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "gdbflash" / "board" / "data"

@@ -17,7 +17,8 @@ from gdbflash.flash import kept_files
 from gdbflash.flash.flasher import Flasher, Report
 from gdbflash.flash.kept_files import KeptSector, Origin
 from gdbflash.images.content import Content
-from gdbflash.loaders.stldr import ExternalLoader, load_loader
+from gdbflash.loaders.loader import ExternalLoader
+from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.mi.target import MiTarget

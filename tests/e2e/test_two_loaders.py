@@ -11,7 +11,8 @@ import pytest
 from gdbflash.errors import PlanError
 from gdbflash.flash.flasher import Flasher
 from gdbflash.images.content import Content
-from gdbflash.loaders.stldr import Segment, load_loader
+from gdbflash.loaders.loader import Segment
+from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.options import RunOptions

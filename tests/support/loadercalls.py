@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gdbflash.board.debug import DebugPort, HaltReason
-from gdbflash.loaders.stldr import ExternalLoader, load_loader
+from gdbflash.loaders.loader import ExternalLoader
+from gdbflash.loaders.stldr import load_loader
 
 STACK_TOP = 0x2407F000
 BUFFER = 0x24020000

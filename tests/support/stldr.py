@@ -9,12 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 Toolchain = Literal["gnu", "keil", "iar"]
 
 EHDR, PHDR, SHDR, SYM = 52, 32, 40, 16
-PROGBITS, SYMTAB, STRTAB, NOBITS = 1, 2, 3, 8
+PROGBITS, SYMTAB, STRTAB, NOBITS, ATTRIBUTES = 1, 2, 3, 8, 0x70000003
 ABS = 0xFFF1
 NOTYPE, OBJECT, FUNC = 0, 1, 2
 LOCAL, GLOBAL, WEAK = 0, 1, 2
@@ -29,6 +30,7 @@ class Section:
     address: int
     data: bytes = b""
     size: int | None = None
+    flags: int = 7
 
     @property
     def memory_size(self) -> int:
@@ -119,7 +121,8 @@ class _Tables:
         indices = {section.name: index for index, (section, _) in enumerate(sections, 1)}
         for section, start in sections:
             kind = PROGBITS if section.size is None else NOBITS
-            self._header(section.name, kind, section.address, start, section.memory_size)
+            kind = ATTRIBUTES if section.name == ".ARM.attributes" else kind
+            self._header(section.name, kind, section.address, start, section.memory_size, flags=section.flags)
         if symbols is not None:
             table, strings = _symbol_table(symbols, indices)
             local = 1 + sum(symbol.binding == LOCAL for symbol in symbols)
@@ -147,9 +150,9 @@ class _Tables:
         link: int = 0,
         info: int = 0,
         entry: int = 0,
+        flags: int = 0,
     ) -> None:
         at = name if isinstance(name, int) else self._name(name)
-        flags = 7 if kind in (PROGBITS, NOBITS) else 0
         self.headers += struct.pack("<10I", at, kind, flags, address, start, size, link, info, 4, entry)
         self.count += 1
 
@@ -274,3 +277,58 @@ def from_row(row: Mapping[str, Any], toolchain: Toolchain = "gnu") -> Shape:
         toolchain=toolchain,
         entry=row["entry"],
     )
+
+
+FLAGS = {"W": 1, "A": 2, "X": 4}
+
+
+def from_wild(row: Mapping[str, Any], patch: Mapping[int, bytes] = MappingProxyType({})) -> Elf:
+    """Turn a row that tells segments and sections into a file of that structure; patch: bytes by address."""
+    sections = [(_section(row, *facts), index) for *facts, index in row["sections"]]
+    loads = []
+    for number, (address, file_size, memory_size) in enumerate(row["segments"]):
+        mine = sorted(
+            (each for each, index in sections if index == number and each.data), key=lambda each: each.address
+        )
+        mine = [replace(each, data=_patched(each, patch)) for each in mine]
+        mine += [each for each, index in sections if index == number and not each.data and each.address >= address]
+        load = Load(tuple(mine), memory_size)
+        if not mine or mine[0].address != address or len(load.data) < file_size:
+            mine.insert(0, Section("", address, b"\0" * file_size if not mine else b""))
+            load = Load(tuple(mine), memory_size)
+        loads.append(load)
+    place = row["storage_info"]["address"] if "storage_info" in row else _info_place(row)
+    symbols = [Sym("StorageInfo", place, 200, OBJECT, LOCAL)]
+    symbols += [Sym(name, address | 1) for name, address in row["functions"].items()]
+    extra = tuple(each for each, index in sections if index is None)
+    return Elf(tuple(loads), tuple(symbols), row["entry"], extra=extra)
+
+
+def _section(row: Mapping[str, Any], name: str, kind: str, address: int, size: int, flags: str) -> Section:
+    bits = sum(FLAGS.get(flag, 0) for flag in flags)
+    if kind == "NOBITS":
+        return Section(name, address, size=size, flags=bits)
+    return Section(name, address, _filler(row, address, size), flags=bits)
+
+
+def _info_place(row: Mapping[str, Any]) -> int:
+    return next(int(address) for name, _, address, size, _, _ in row["sections"] if size in (200, 136))
+
+
+def _filler(row: Mapping[str, Any], address: int, size: int) -> bytes:
+    place = row["storage_info"]["address"] if "storage_info" in row else _info_place(row)
+    data = bytearray(index * 7 + 1 & 0xFF for index in range(size))
+    if address <= place < address + size:
+        keys = ("name", "type", "base", "size", "page", "erased", "sectors")
+        info = storage_info(*(row[key] for key in keys))[: address + size - place]
+        data[place - address : place - address + len(info)] = info
+    return bytes(data)
+
+
+def _patched(section: Section, patch: Mapping[int, bytes]) -> bytes:
+    data = bytearray(section.data)
+    for address, changed in patch.items():
+        if section.address <= address < section.address + len(data):
+            start = address - section.address
+            data[start : start + len(changed)] = changed
+    return bytes(data)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from gdbflash.loaders.stldr import ExternalLoader, SectorGroup, Segment, StorageInfo, StorageType
+from gdbflash.loaders.loader import ExternalLoader, Segment
+from gdbflash.loaders.storage import SectorGroup, StorageInfo, StorageType
 
 KIB = 1024
 FUNCTIONS = ("Init", "Write", "SectorErase", "MassErase", "Read", "Verify", "CheckSum")

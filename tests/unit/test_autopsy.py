@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from gdbflash.errors import CallStopped, CallTimeout, CommandRefused, ConnectionLost, JsonValue, MemoryAccessError
-from gdbflash.loaders.stldr import Symbol
+from gdbflash.loaders.loader import Symbol
 from gdbflash.onchip import autopsy, evidence, faults
 from gdbflash.onchip.call import Call, Unreturned
 from gdbflash.onchip.evidence import Evidence

@@ -10,7 +10,9 @@ from typing import Any, get_args
 
 import pytest
 
-from gdbflash.loaders.stldr import ExternalLoader, Segment, StorageType, Symbol, describe, load_loader, parse_loader
+from gdbflash.loaders.loader import ExternalLoader, Segment, Symbol
+from gdbflash.loaders.stldr import describe, load_loader, parse_loader
+from gdbflash.loaders.storage import StorageType
 from gdbflash.ranges import Range
 from tests.support import stldr
 from tests.support.stldr import Sym, Toolchain, from_row, shape

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gdbflash.errors import LoaderFileError
-from gdbflash.loaders.stldr import ExternalLoader, describe, load_loader, parse_loader
+from gdbflash.loaders.loader import ExternalLoader
+from gdbflash.loaders.stldr import describe, load_loader, parse_loader
 from tests.support import stldr
 from tests.support.stldr import BASIC, Elf, Sym, Toolchain, arrange, elf_file, shape
 
@@ -47,6 +48,11 @@ def elf(**changes: Any) -> bytes:
         (bytes(4096), "nothing but padding"),
         (b"\xff" * 4096, "nothing but padding"),
         (b"MZ\x90\0" * 100, "is not an ELF file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 27004\n", "git lfs pull"),
+        (b"PK\3\4" + bytes(60), "is an archive"),
+        (b"!<arch>\n" + bytes(60), "is an archive"),
+        (b"\x1f\x8b\x08" + bytes(60), "is an archive"),
+        (elf(symbols=(Sym("FlashDevice", 0, 200, 1), Sym("Init", 0x24000005))), "is a CMSIS flash algorithm (.FLM)"),
         (b"\x7fELF", "ends after 4 bytes, inside the ELF header"),
         (patched(4, "B", 2), "is a 64-bit ELF file"),
         (patched(5, "B", 2), "is a big-endian ELF file"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gdbflash.errors import PlanError
 from gdbflash.images.content import Content
-from gdbflash.loaders.stldr import StorageType
+from gdbflash.loaders.storage import StorageType
 from gdbflash.plan.jobs import (
     EraseMode,
     EraseStep,
