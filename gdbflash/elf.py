@@ -13,6 +13,7 @@ import io
 import struct
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gdbflash.errors import InputError
@@ -139,6 +140,25 @@ class ElfFile:
         names = bytes(self._contents(headers[index])) if index < len(headers) else b""
         wanted = (each for each in headers if each["sh_flags"] & _SHF_ALLOC or each["sh_type"] == _ATTRIBUTES)
         return tuple(self._section(each, _string(names, each["sh_name"])) for each in wanted)
+
+    def attributes(self) -> dict[str, int]:
+        """Give the build attributes of the file that are numbers, by their tags; nothing where it has none.
+
+        Source: Addenda to, and Errata in, the ABI for the Arm Architecture (IHI 0045), 3.
+        """
+        from elftools.elf.sections import ARMAttributesSection
+
+        header = next((each for each in self._section_headers() if each["sh_type"] == _ATTRIBUTES), None)
+        if header is None or not self._contents(header):
+            return {}
+        file: Any = SimpleNamespace(stream=io.BytesIO(self._data), structs=self._structs)
+        try:
+            section = ARMAttributesSection(header, "", file)
+            scopes = [scope for part in section.iter_subsections() for scope in part.iter_subsubsections()]
+            found = [each for scope in scopes for each in scope.iter_attributes()]
+        except Exception:  # a damaged table tells nothing, and nothing depends on it alone
+            return {}
+        return {each.tag: each.value for each in found if isinstance(each.value, int)}
 
     def _section(self, header: Any, name: str = "") -> ElfSection:
         flags = header["sh_flags"]

@@ -162,6 +162,12 @@ class CallNotMade(TargetError):
     kind = "call-not-made"
 
 
+class StrayWrite(TargetError):
+    """A loader wrote into RAM that it does not declare; data: function, address, expected, actual."""
+
+    kind = "stray-write"
+
+
 class CallFailed(TargetError):
     """A loader function returned another code than 1; data: function, arguments, result."""
 

@@ -21,6 +21,8 @@ class CallOptions:
     ignore_init_result: bool = False
     timeout_scale: float = 1.0
     largest_buffer: int | None = None
+    static_base: int | None = None
+    """What r9 is in calls, whatever the loader's file says."""
 
 
 class Before(enum.Enum):

@@ -24,6 +24,7 @@ def show_loader(console: Console, found: ExternalLoader) -> None:
             ("erased", f"0x{storage.erased_value:02X}"),
             ("functions", ", ".join(f"{name} 0x{address:08X}" for name, address in sorted(found.functions.items()))),
             ("linked at", f"0x{found.link_address:08X}, return trap at 0x{found.return_address:08X}"),
+            ("r9", found.static_base.in_words),
             (
                 "RAM need",
                 f"{bytes_in_words(sum(each.memory_size for each in found.load_segments))} and stack and buffer",

@@ -183,6 +183,7 @@ class Reach:
     gdb: str | None
     loader: tuple[Path, ...]
     ram: Range | None
+    static_base: int | None
     kept: str | None
     before: str | None
     after: str | None

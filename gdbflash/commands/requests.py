@@ -100,7 +100,13 @@ def run_options(loaders: Sequence[ExternalLoader], said: Mapping[str, Any], *, i
         stays = in_session and before == Before.NONE.value
         after = (After.RESTORE if stays else After.HALT if ram else After.RESET).value
     kept = Kept(said.get("kept") or Kept.ASK.value)
-    calls = CallOptions(said["ram"], said["irq"], said["ignore_init_result"], said["timeout_scale"])
+    calls = CallOptions(
+        said["ram"],
+        said["irq"],
+        said["ignore_init_result"],
+        said["timeout_scale"],
+        static_base=said.get("static_base"),
+    )
     return RunOptions(Before(before), After(after), calls, kept)
 
 

@@ -173,6 +173,13 @@ REACH = (
     Option("gdb", "The gdb to use", metavar="PATH", only=_CONNECTED),
     Option("ram", "RAM to use, where the device is not known", metavar="START:SIZE", parse=parse_range),
     Option(
+        "static-base",
+        "What r9 is in the loader's functions, where its file does not tell",
+        metavar="ADDRESS",
+        parse=parse_address,
+        otherwise="what the file's sections and code tell",
+    ),
+    Option(
         "before",
         "How the target is taken",
         choices={"reset": "reset and halted first", "none": "in the middle of its program"},

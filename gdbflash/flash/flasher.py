@@ -329,6 +329,7 @@ class Flasher:
         """Take the bytes that the erase takes, reading what is not blank; raises TargetError naming the way out."""
         blank = [(each.address, bytes([erased_value]) * each.size) for each in delta.blank]
         try:
+            inspection.expect_still_blank(delta.blank)
             read = [(where.address, data) for where, data in inspection.read_proven(delta.keep_as_read)]
         except TargetError as error:
             raise error.reworded(

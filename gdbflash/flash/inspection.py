@@ -151,6 +151,17 @@ class Inspection:
         if places:
             self._verify_by_digest(Content(()), places)
 
+    def expect_still_blank(self, places: Sequence[Range]) -> None:
+        """Raise Mismatch unless places that one look found blank are so in another: an erase will take them."""
+        for where, fingerprint in self.fingerprints(places).items():
+            if not self.shows_blank(where, fingerprint):
+                raise Mismatch(
+                    f"{where} was found blank, and then it was not: what is read is not stable. Check the clock and "
+                    "the wiring of the memory.",
+                    first=where.address,
+                    last=where.end - 1,
+                )
+
     def checksum(self, where: Range) -> tuple[int, int]:
         """Compute CRC-32 and byte sum of a range on the target."""
         with self._phases.phase("read", where.size) as advance:

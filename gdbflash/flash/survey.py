@@ -12,6 +12,7 @@ from gdbflash.errors import CallFailed, TargetError
 from gdbflash.images.content import Content
 from gdbflash.onchip.call import SUCCESS, Returned
 from gdbflash.onchip.digest import SHORT_PIECE, Piece, RoutineCall, Run, digest, digests, split_checksum, split_digests
+from gdbflash.onchip.intact import changed
 from gdbflash.onchip.loaded import LoadedLoader, reading_time
 from gdbflash.plan.pace import Cut, Pace
 from gdbflash.ranges import Range, slices
@@ -66,6 +67,8 @@ class Survey:
             begun += len(taken)
             yield list(zip(taken, split_digests(raw), strict=True))
             advance(size)
+        if pieces:
+            self._opened.check_own_code("Read" if self._read else "Init")
 
     def expected(self, pieces: Sequence[Range], content: Content) -> list[bytes]:
         """Compute the digests that pieces have when they hold what content has there."""
@@ -90,6 +93,7 @@ class Survey:
             made = self._routine.checksum([run], crc32, byte_sum, read=self._read, timeout=timeout)
             crc32, byte_sum = split_checksum(self._confirmed(made, self._perform(made, piece.size)))
             advance(piece.size)
+        self._opened.check_own_code("Read" if self._read else "Init")
         return crc32, byte_sum
 
     def _confirmed(self, made: RoutineCall, results: bytes) -> bytes:
@@ -110,7 +114,13 @@ class Survey:
     def _perform(self, made: RoutineCall, size: int) -> bytes:
         """Make one call over size bytes and take its results; raises CallFailed."""
         place, tables = made.inputs
-        returned, results = self._opened.call_for_results(made.call, tables, place, made.results)
+        whole = Range(place, made.results.end - place)
+        returned, found = self._opened.call_for_results(made.call, tables, place, whole)
+        runs = tables[: made.results.address - place]
+        results = found[len(runs) :]
+        if found[: len(runs)] != runs:
+            function = "Read" if self._read else made.call.function
+            raise changed(self._opened.target, function, place, runs, found)
         if returned.r0 != SUCCESS or returned.r1 != made.complete:
             raise _failed(made, returned)
         self._pace.learn(size, returned.seconds)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from gdbflash.loaders.demangle import demangled
 from gdbflash.loaders.findings import Finding
+from gdbflash.loaders.static_base import StaticBase
 from gdbflash.loaders.storage import StorageInfo
 from gdbflash.ranges import Range, joined
 
@@ -71,6 +72,7 @@ class ExternalLoader:
     """Where its functions lie, as far as their sizes are known: bytes that no call changes."""
     writable: tuple[Range, ...] = ()
     """What its calls may change of `owned`, as far as its sections tell; all of it where there are none."""
+    static_base: StaticBase = field(default_factory=StaticBase)
     sha256: str = field(default="", compare=False)
     """Of the file, in hex."""
     entry: int = 0

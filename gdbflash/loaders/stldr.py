@@ -22,6 +22,7 @@ from gdbflash.loaders import findings as lint
 from gdbflash.loaders.findings import Finding
 from gdbflash.loaders.image import Image, Overlap
 from gdbflash.loaders.loader import ExternalLoader, Segment, Symbol
+from gdbflash.loaders.static_base import Code, StaticBase, decide
 from gdbflash.loaders.storage import STRUCT_SIZE, StorageInfo, decode_storage_info
 from gdbflash.ranges import Range, joined
 
@@ -48,7 +49,26 @@ def parse_loader(data: bytes, name: str) -> ExternalLoader:
         raise _not_elf(data, name)
     file = ElfFile(data, name, LoaderFileError)
     loader = _Assembly(name, file.entry, file.segments(), tuple(file.symbols()), file.sections()).loader()
+    loader = replace(loader, static_base=_static_base(loader, file))
     return replace(loader, sha256=hashlib.sha256(data).hexdigest())
+
+
+def _static_base(loader: ExternalLoader, file: ElfFile) -> StaticBase:
+    """Decide what r9 is to be."""
+    sections = [each for each in file.sections() if each.allocated and each.size]
+    names = {each.name for each in sections}
+    data = joined(Range(each.address, each.size) for each in sections if each.writable and not each.executable)
+    attributes = file.attributes()
+    return decide(
+        Code(
+            image=tuple((each.address, each.data) for each in loader.load_segments if each.data),
+            functions=frozenset(each.address for each in loader.symbols),
+            data=next((each for each in data if any(each.address in own for own in loader.owned)), None),
+            armlink="PrgData" in names,
+            iar=any(name.startswith(("P1", "P2", "P3")) for name in names),
+            attribute=attributes.get("TAG_ABI_PCS_R9_USE") == 1 or attributes.get("TAG_ABI_PCS_RW_DATA") == 2,
+        )
+    )
 
 
 def describe(loader: ExternalLoader) -> dict[str, JsonValue]:
@@ -68,6 +88,11 @@ def describe(loader: ExternalLoader) -> dict[str, JsonValue]:
             {"address": each.address, "file_size": len(each.data), "memory_size": each.memory_size}
             for each in loader.segments
         ],
+        "static_base": {
+            "address": loader.static_base.address,
+            "scratch": loader.static_base.scratch,
+            "why": loader.static_base.unknown or loader.static_base.why,
+        },
         "findings": [
             {"code": each.code, "severity": each.severity, "message": each.message} for each in loader.findings
         ],

@@ -80,7 +80,7 @@ def perform(target: Target, call: Call, layout: Layout, *, irq: bool = False) ->
         call.address,
         call.arguments,
         stack_top=layout.stack_top,
-        scratch=layout.scratch.address,
+        static_base=layout.static_base,
         return_address=layout.return_address,
         masked=not irq,
     )

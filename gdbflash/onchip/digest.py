@@ -36,7 +36,7 @@ from __future__ import annotations
 import secrets
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gdbflash.onchip.call import Call
@@ -45,7 +45,7 @@ from gdbflash.ranges import Range
 
 RESULT_SIZE = 12
 """Bytes of a digest: a, b, c."""
-_RUN = struct.Struct("<4I")
+_RUN = struct.Struct("<5I")
 _STATE = struct.Struct("<2I")
 _CHECK = struct.Struct("<5I")
 _HELD = struct.Struct("<I")
@@ -80,6 +80,10 @@ class Key:
 
     def __bytes__(self) -> bytes:
         return _KEY.pack(self.a, self.b, self.p, self.q)
+
+
+def _drawn() -> int:
+    return secrets.randbits(32)
 
 
 def _factor() -> int:
@@ -197,12 +201,17 @@ class CheckedCall:
 class Routine:
     """The digest routine in a stretch of the target's RAM: code and key, behind them the tables of the call at hand."""
 
-    def __init__(self, area: Range, key: Key) -> None:
-        """Take area, which begins at a multiple of 4 and is LEAST_ROOM or larger."""
+    def __init__(self, area: Range, key: Key, poison: Callable[[], int] = _drawn) -> None:
+        """Take area, which begins at a multiple of 4 and is LEAST_ROOM or larger.
+
+        poison: gives the word that a buffer holds before Read fills it. It is never the same one: a Read that moves
+        too little must leave other bytes than it left the last time.
+        """
         if area.address % 4 or area.size < LEAST_ROOM:
             raise ValueError(f"{area} is no place for the digest routine")
         self.area = area
         self.key = key
+        self._poison = poison
         self.image = DIGEST_CODE + bytes(key)
         """What must lie at the beginning of area."""
         self._tables = Range(area.address + len(self.image), (area.size - len(self.image)) // 4 * 4)
@@ -254,7 +263,7 @@ class Routine:
         wanted = b"".join(digests(pieces, self.key))
         table = (
             _CHECK.pack(call.address | 1, runs, expected + len(wanted), expected, 0)
-            + _RUN.pack(place, len(data), step, 0)
+            + _RUN.pack(place, len(data), step, 0, 0)
             + bytes(_RUN.size)
             + wanted
         )
@@ -264,7 +273,7 @@ class Routine:
     def _call(
         self, name: str, offset: int, runs: Sequence[Run], state: bytes, growth: int, read: int, timeout: float
     ) -> RoutineCall:
-        entries = (_RUN.pack(run.address, run.size, run.step, run.buffer) for run in runs)
+        entries = (_RUN.pack(run.address, run.size, run.step, run.buffer, self._poison()) for run in runs)
         table = b"".join(entries) + bytes(_RUN.size)
         start = self._tables.address
         results = Range(start + len(table), len(state) + growth)

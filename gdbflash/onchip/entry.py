@@ -54,7 +54,7 @@ class Entry:
         arguments: Sequence[int],
         *,
         stack_top: int,
-        scratch: int,
+        static_base: int,
         return_address: int,
         masked: bool,
     ) -> tuple[int, bytes]:
@@ -63,7 +63,9 @@ class Entry:
         number is not 0. With masked, PRIMASK is 1 in the call.
         """
         four = [*(each & 0xFFFFFFFF for each in arguments), 0, 0, 0, 0][:4]
-        start = _INPUTS.pack(number, stack_top, scratch, int(masked), function | _THUMB, *four, return_address | _THUMB)
+        start = _INPUTS.pack(
+            number, stack_top, static_base, int(masked), function | _THUMB, *four, return_address | _THUMB
+        )
         return self.table.address, start + bytes(_RESULTS.size)
 
     def parse(self, raw: bytes) -> Results:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gdbflash.errors import PlanError
+from gdbflash.loaders.static_base import StaticBase
 from gdbflash.onchip import entry
 from gdbflash.ranges import Range, without
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from gdbflash.loaders.loader import ExternalLoader
 
 WORD = 4
-SCRATCH_SIZE = 256
-"""r9 points at this much zeroed RAM: some loaders, built with position-independent data, keep variables there."""
+STRAYS, LEAST_STRAYS = 1024, 512
+"""Bytes behind the loader where nothing lies that must hold: two of 319 real loaders write up to 0x1AC bytes behind
+what they declare. The vendor's tool has its stack there."""
 LEAST_STACK = 1024
 """What the vendor's tool gives; real loaders were measured to use 92 to 428 bytes."""
 LARGE_STACK = 16 * 1024
@@ -25,6 +27,9 @@ ROUTINE, LEAST_ROUTINE = 4096, 1024
 """The digest routine and its tables: sectors that one call digests, about 290 or 30."""
 LEAST_BUFFER = 256
 """A page of the usual serial NOR chip: less would make every program call partial."""
+COMFORTABLE_BUFFER = 4096
+"""Below this the place for strays shrinks first."""
+GUARD = 8
 PAINT = bytes.fromhex("a5c3965a")
 """Fills stack and guard words: no address, no small number, no erased byte, and not its own mirror image."""
 
@@ -34,17 +39,22 @@ class Layout:
     """Who owns which part of the RAM while a loader is in it.
 
     From low to high: the word for the return address, the loader's segments (which may lie anywhere), then in the
-    largest free stretch the entry of calls, the digest routine, scratch, stack (growing down to its canary) and
-    the buffer, followed by a guard word.
+    largest free stretch a place for what the loader writes behind itself, the stack (growing down to its canary),
+    scratch and the buffer with a guard word; at the far end, where no stray write of a loader was ever seen, the entry
+    of calls and the digest routine with its key and tables, followed by a guard word.
     """
 
     ram: Range
     return_address: int
+    strays: Range
+    stack: Range
+    scratch: Range
+    """What the static base points at, where that is not in the loader; may be empty."""
+    static_base: int
+    """What r9 is in calls."""
+    buffer: Range
     entry: Range
     routine: Range
-    scratch: Range
-    stack: Range
-    buffer: Range
 
     @property
     def stack_top(self) -> int:
@@ -54,28 +64,74 @@ class Layout:
     @property
     def last_word(self) -> int:
         """The highest word in use: proof that the RAM is as large as thought."""
-        return self.buffer.end
+        return self.routine.end
+
+    @property
+    def guards(self) -> tuple[Range, ...]:
+        """Words that nobody may change."""
+        return (Range(self.buffer.end, WORD), Range(self.last_word, WORD))
 
     @property
     def used(self) -> tuple[Range, ...]:
         """What is overwritten, the loader's segments excepted."""
-        ours = (self.entry, self.routine, self.scratch, self.stack, self.buffer)
-        return (Range(self.return_address, WORD), *ours, Range(self.last_word, WORD))
+        ours = (self.strays, self.stack, self.scratch, self.buffer, self.entry, self.routine)
+        return (Range(self.return_address, WORD), *ours, *self.guards)
 
 
-def plan_layout(loader: ExternalLoader, ram: Range, *, largest_buffer: int | None = None) -> Layout:
-    """Share out the RAM around a loader; raises PlanError when it is too small.
+def plan_layout(
+    loader: ExternalLoader, ram: Range, *, largest_buffer: int | None = None, static_base: int | None = None
+) -> Layout:
+    """Share out the RAM around a loader; raises PlanError when it is too small, or its static base is not known.
 
-    The buffer is a multiple of 8 long, at most largest_buffer bytes.
+    The buffer is a multiple of 8 long, at most largest_buffer bytes. static_base: what r9 is to be, whatever the file
+    says.
     """
+    base = loader.static_base if static_base is None else StaticBase(static_base, 0, "named")
+    if base.unknown:
+        raise PlanError(f"{loader.path} {base.unknown}. Name what r9 is to be with --static-base ADDRESS.")
+    start, end = _free(loader, ram)
+    scratch_size = -(-base.scratch // 8) * 8
+    routine_size = ROUTINE if end - start >= 4 * LARGE_STACK else LEAST_ROUTINE
+    fixed = scratch_size + GUARD + entry.SIZE + routine_size + GUARD
+    strays = STRAYS if end - start - fixed >= STRAYS + LEAST_STACK + COMFORTABLE_BUFFER else LEAST_STRAYS
+    total = end - start - fixed - strays
+    stack_size = LARGE_STACK if total >= 4 * LARGE_STACK else max(LEAST_STACK, total // 4 // 8 * 8)
+    size = (total - stack_size) // 8 * 8
+    if size >= loader.storage.page_size > 0:
+        size -= size % _even(loader.storage.page_size)
+    if largest_buffer is not None:
+        size = min(size, max(LEAST_BUFFER, largest_buffer // 8 * 8))
+    if size < LEAST_BUFFER:
+        raise PlanError(
+            f"RAM {ram} leaves {max(0, end - start)} bytes beside the loader, too few for a stack and a buffer "
+            f"({fixed + LEAST_STRAYS + LEAST_STACK + LEAST_BUFFER} are needed). Name more RAM with --ram START:SIZE.",
+            free=max(0, end - start),
+        )
+    stack = Range(start + strays, stack_size)
+    scratch = Range(stack.end, scratch_size)
+    routine = Range(end - GUARD - routine_size, routine_size)
+    return Layout(
+        ram=ram,
+        return_address=loader.return_address,
+        strays=Range(start, strays),
+        stack=stack,
+        scratch=scratch,
+        static_base=scratch.address if base.address is None else base.address,
+        buffer=Range(scratch.end, size),
+        entry=Range(routine.address - entry.SIZE, entry.SIZE),
+        routine=routine,
+    )
+
+
+def _free(loader: ExternalLoader, ram: Range) -> tuple[int, int]:
+    """Find the largest free stretch behind the return address, on borders of 8; raises PlanError."""
     if loader.return_address not in ram:
         raise PlanError(
             f"The loader owns the word at 0x{loader.return_address:08X}, which is outside the RAM {ram}. "
             "Name the RAM it was linked for with --ram START:SIZE.",
             address=loader.return_address,
         )
-    taken = [Range(loader.return_address, WORD)]
-    taken += [Range(each.address, each.memory_size) for each in loader.load_segments]
+    taken = [Range(loader.return_address, WORD), *loader.owned]
     for each in taken:
         if each.address in ram and each.end > ram.end:
             raise PlanError(
@@ -87,33 +143,7 @@ def plan_layout(loader: ExternalLoader, ram: Range, *, largest_buffer: int | Non
     # The word below the return address' own is never ours: what lies under the loader may belong to somebody.
     room = without((Range(loader.return_address, ram.end - loader.return_address),), taken)
     free = max(room, key=lambda each: each.size, default=Range(ram.end, 0))
-    start, end = -(-free.address // 8) * 8, free.end // 8 * 8
-    routine = Range(start + entry.SIZE, ROUTINE if end - start >= 4 * LARGE_STACK else LEAST_ROUTINE)
-    fixed = entry.SIZE + routine.size + SCRATCH_SIZE + 8
-    total = end - start - fixed
-    stack_size = LARGE_STACK if total >= 4 * LARGE_STACK else max(LEAST_STACK, total // 4 // 8 * 8)
-    size = (total - stack_size) // 8 * 8
-    if size >= loader.storage.page_size > 0:
-        size -= size % _even(loader.storage.page_size)
-    if largest_buffer is not None:
-        size = min(size, max(LEAST_BUFFER, largest_buffer // 8 * 8))
-    if size < LEAST_BUFFER:
-        raise PlanError(
-            f"RAM {ram} leaves {max(0, end - start)} bytes beside the loader, too few for a stack and a buffer "
-            f"({fixed + LEAST_STACK + LEAST_BUFFER} are needed). Name more RAM with --ram START:SIZE.",
-            free=max(0, end - start),
-        )
-    scratch = Range(routine.end, SCRATCH_SIZE)
-    stack = Range(scratch.end, stack_size)
-    return Layout(
-        ram=ram,
-        return_address=loader.return_address,
-        entry=Range(start, entry.SIZE),
-        routine=routine,
-        scratch=scratch,
-        stack=stack,
-        buffer=Range(stack.end, size),
-    )
+    return -(-free.address // 8) * 8, free.end // 8 * 8
 
 
 def _even(page: int) -> int:

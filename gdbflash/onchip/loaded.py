@@ -9,15 +9,15 @@ import enum
 import time
 from collections.abc import Callable
 
-from gdbflash.errors import CallFailed, CallNotMade, ConnectionLost, PlanError, PrepareError, TargetError
+from gdbflash.errors import CallFailed, CallNotMade, ConnectionLost, PlanError, PrepareError, StrayWrite, TargetError
 from gdbflash.events import Detailed, Noted, Observer, Waited
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import autopsy, evidence, unfinished
 from gdbflash.onchip.call import SUCCESS, Call, Returned, Unreturned, expect_success, perform
 from gdbflash.onchip.digest import Key, Routine
-from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_used
+from gdbflash.onchip.intact import OwnCode
+from gdbflash.onchip.layout import PAINT, STRAYS, WORD, Layout, stack_used
 from gdbflash.onchip.placement import DeviceIdentity, Save, choose_layout, identify, initial_memory, placed
-from gdbflash.onchip.routine_code import ENTRY_CODE
 from gdbflash.onchip.state import Identity
 from gdbflash.onchip.workarea import watched
 from gdbflash.options import CallOptions
@@ -65,6 +65,7 @@ class LoadedLoader:
         self.layout = layout
         self.device = device
         self.routine = Routine(layout.routine, Key.random())
+        self._own = OwnCode(layout, self.routine)
         storage = loader.storage
         self.identity = Identity(storage.name, storage.address, storage.extent, device.unit)
         self.pause: Callable[[float], None] = time.sleep
@@ -97,11 +98,7 @@ class LoadedLoader:
                     expected=expected[offset],
                     actual=actual[offset],
                 )
-        ours = (
-            Range(self.layout.entry.address, len(ENTRY_CODE)),
-            Range(self.layout.routine.address, len(self.routine.image)),
-        )
-        constant = (*self.loader.code, *ours)
+        constant = (*self.loader.code, *self._own.ranges)
         watch = watched(self.target.capabilities.work_area, constant)
         self._watched = (watch, memory.read(watch)) if watch else None
         self._operation = None
@@ -128,6 +125,7 @@ class LoadedLoader:
         if operation is self._operation:
             return
         returned, times = self._initialise()
+        self.check_own_code("Init")
         if returned.r0 != SUCCESS:
             often = "twice" if times == 2 else f"{times} times"
             if not self._options.ignore_init_result:
@@ -197,7 +195,11 @@ class LoadedLoader:
             outcome = perform(self.target, scaled, self.layout, irq=self._options.irq)
         except ConnectionLost as error:
             raise autopsy.lost(scaled, error) from error
+        except CallNotMade:
+            self.check_own_code(scaled.function)
+            raise
         if isinstance(outcome, Unreturned):
+            self.check_own_code(scaled.function)
             raise autopsy.explain(evidence.gather(self.target, scaled, outcome, self.layout, self.loader))
         self._observe(
             Detailed(
@@ -213,6 +215,17 @@ class LoadedLoader:
             )
         )
         return outcome
+
+    def check_own_code(self, function: str) -> None:
+        """See that the code of ours is what it was; raises StrayWrite.
+
+        Where the server has used this RAM, the next look at what it overwrites has the loader loaded again.
+        """
+        try:
+            self._own.check(self.target, function)
+        except StrayWrite:
+            if not self._overwritten():
+                raise
 
     def _fill(self, inputs: tuple[tuple[int, bytes], ...]) -> None:
         begun = time.monotonic()
@@ -324,11 +337,9 @@ class LoadedLoader:
         return stack_used(stack)
 
     def check_guards(self) -> None:
-        """Note a stack that ran out or a guard word behind a buffer that was overwritten."""
-        for name, address in (
-            ("stack", self.layout.stack.address),
-            ("buffer", self.layout.buffer.end),
-        ):
+        """Note a stack that ran out or a guard word behind a buffer or behind all that was overwritten."""
+        behind_buffer, behind_all = (each.address for each in self.layout.guards)
+        for name, address in (("stack", self.layout.stack.address), ("buffer", behind_buffer), ("ram", behind_all)):
             if self.target.read_memory(address, WORD) != PAINT:
                 self._observe(
                     Noted(
@@ -381,6 +392,15 @@ def load(
     """
     device, layout = find_room(target, loader, options, save)
     observe(placed(device, layout))
+    if layout.strays.size < STRAYS:
+        observe(
+            Noted(
+                "strays-short",
+                f"RAM is short: {layout.strays.size} bytes instead of {STRAYS} are left free behind the loader, as some "
+                "write there without declaring it.",
+                {"size": layout.strays.size},
+            )
+        )
     try:
         return LoadedLoader(target, loader, layout, device, options, observe)
     except TargetError as error:

@@ -81,9 +81,9 @@ def choose_layout(
     """
     stretches = (options.ram,) if options.ram else ram_around(loader.link_address, device.device_id)
     for ram in stretches:
-        layout = plan_layout(loader, ram, largest_buffer=options.largest_buffer)
+        layout = plan_layout(loader, ram, largest_buffer=options.largest_buffer, static_base=options.static_base)
         if save is not None:
-            save((*layout.used, *(Range(each.address, each.memory_size) for each in loader.load_segments)))
+            save((*layout.used, *loader.owned))
         if _is_memory(target, layout.last_word):
             return layout
     raise PrepareError(
@@ -111,7 +111,7 @@ def initial_memory(loader: ExternalLoader, layout: Layout, routine: Routine) -> 
     """
     segments = Content.of((each.address, each.data) for each in loader.load_segments if each.data)
     zeros = Content.of((each.address, bytes(each.size)) for each in loader.zero_ranges if each.size)
-    paint = [layout.stack, Range(layout.buffer.end, WORD)]
+    paint = [layout.stack, *layout.guards]
     ours = [
         (layout.return_address, _BKPT),
         (layout.entry.address, ENTRY_CODE),

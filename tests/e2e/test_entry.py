@@ -39,7 +39,7 @@ def test_it_takes_no_more_room_than_it_says() -> None:
 
 def test_the_table_whole() -> None:
     address, data = Entry(AREA).inputs(
-        7, FUNCTION, (-1, 0x100, 3), stack_top=STACK_TOP, scratch=SCRATCH, return_address=TRAP, masked=True
+        7, FUNCTION, (-1, 0x100, 3), stack_top=STACK_TOP, static_base=SCRATCH, return_address=TRAP, masked=True
     )
     assert address == AREA.address + len(ENTRY_CODE)
     words = [7, STACK_TOP, SCRATCH, 1, FUNCTION | 1, 0xFFFFFFFF, 0x100, 3, 0, TRAP | 1, 0, 0, 0, 0, 0]
@@ -61,7 +61,7 @@ def test_a_function_gets_what_the_table_says_whatever_the_registers_held(core: s
     uc.reg_write(arm_const.UC_ARM_REG_PRIMASK, int(not masked))
     entry = Entry(AREA)
     arguments = (0x90000000, 0x1000, 0x24005000, 4)
-    where = {"stack_top": STACK_TOP, "scratch": SCRATCH, "return_address": TRAP}
+    where = {"stack_top": STACK_TOP, "static_base": SCRATCH, "return_address": TRAP}
     uc.mem_write(*entry.inputs(0xC0FFEE, FUNCTION, arguments, **where, masked=masked))
     seen: list[list[int]] = []
 
@@ -101,7 +101,9 @@ def layout_at(ram: int) -> Layout:
         return_address=ram,
         entry=Range(ram + 0x100, SIZE),
         routine=Range(ram + 0x200, 0x400),
+        strays=Range(ram + 0x1800, 0),
         scratch=Range(ram + 0x600, 0x100),
+        static_base=ram + 0x600,
         stack=Range(ram + 0x800, 0x800),
         buffer=Range(ram + 0x1000, 0x1000),
     )

@@ -30,9 +30,11 @@ LOADER = replace(
 LAYOUT = Layout(
     ram=Range(0x24000000, 0x80000),
     return_address=0x24000000,
+    strays=Range(0x24001400, 0x3D8),
     entry=Range(0x240017D8, 0xA0),
     routine=Range(0x24001878, 0x1000),
     scratch=Range(0x24002878, 0x100),
+    static_base=0x24002878,
     stack=Range(0x24002978, 0x1000),
     buffer=Range(0x24003978, 0x1000),
 )

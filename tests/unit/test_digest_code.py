@@ -153,7 +153,8 @@ def test_pieces_fetched_by_a_read_function(core: Core, source: random.Random, st
 
 
 def test_what_the_buffer_held_before_counts_for_nothing() -> None:
-    routine = Routine(AREA, KEY)
+    poison = iter((0x01234567, 0x89ABCDEF))
+    routine = Routine(AREA, KEY, lambda: next(poison))
     core = Core(routine)
     data = random.Random(3).randbytes(100)
     core.put(FLASH.address, data)
@@ -164,6 +165,8 @@ def test_what_the_buffer_held_before_counts_for_nothing() -> None:
     assert ran.r0 == 1
     assert split_digests(ran.results) != expected_digests(data, [run])
     assert bytes(core.uc.mem_read(BUFFER, 109)) == bytes.fromhex("67452301") * 26 + b"guard"
+    again = core.perform(routine.digests([run], read=READ, timeout=1))
+    assert again.results != ran.results, "what it leaves is never what it left before"
 
 
 def test_a_read_that_fails_ends_it_with_its_result() -> None:

@@ -46,6 +46,7 @@ LARGEST = 20
 
 OWNERS: dict[str, set[str]] = {
     "elftools": {"gdbflash.elf"},
+    "capstone": {"gdbflash.loaders.disassembly"},
     "bincopy": {"gdbflash.images.formats"},
     "filelock": {"gdbflash.host"},
     "platformdirs": {"gdbflash.host"},

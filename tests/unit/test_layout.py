@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gdbflash.errors import PlanError
+from gdbflash.loaders.static_base import StaticBase
 from gdbflash.onchip.devices import idcode_addresses, ram_around
 from gdbflash.onchip.digest import Key, Routine
 from gdbflash.onchip.layout import Layout, plan_layout
@@ -21,21 +23,23 @@ def test_h750_layout_whole() -> None:
     assert layout == Layout(
         ram=AXI,
         return_address=0x24000000,
-        entry=Range(0x24001208, 160),
-        routine=Range(0x240012A8, 4096),
-        scratch=Range(0x240022A8, 256),
-        stack=Range(0x240023A8, 16 * KIB),
-        buffer=Range(0x240063A8, 0x79C00),
+        strays=Range(0x24001208, 1024),
+        stack=Range(0x24001608, 16 * KIB),
+        scratch=Range(0x24005608, 256),
+        static_base=0x24005608,
+        buffer=Range(0x24005708, 0x79800),
+        entry=Range(0x2407EF58, 160),
+        routine=Range(0x2407EFF8, 4096),
     )
-    assert layout.stack_top == 0x240063A8
-    assert layout.last_word == 0x2407FFA8
+    assert layout.stack_top == 0x24005608
+    assert layout.last_word == 0x2407FFF8
 
 
 def test_storage_info_at_the_top_of_ram_is_left_alone() -> None:
     loader = make_loader(segments=((0x24000004, 0x1000, 0x1000), (0x2407FF00, 200, 200)))
     layout = plan_layout(loader, AXI)
-    assert layout.entry.address == 0x24001008
-    assert layout.buffer.end + 4 <= 0x2407FF00
+    assert layout.strays.address == 0x24001008
+    assert layout.last_word + 4 <= 0x2407FF00
 
 
 def test_a_small_ram_keeps_the_least_stack() -> None:
@@ -43,7 +47,27 @@ def test_a_small_ram_keeps_the_least_stack() -> None:
     layout = plan_layout(loader, Range(0x20000000, 8 * KIB))
     assert layout.routine.size == 1024
     assert layout.stack.size == 1024
-    assert layout.buffer.size == 2560
+    assert layout.strays.size == 512
+    assert layout.buffer.size == 2048
+
+
+def test_strays_have_less_room_where_ram_is_short() -> None:
+    sizes = {}
+    for ram in (8, 20, 64):
+        loader = make_loader(segments=((0x20000004, 3000, 3000),))
+        sizes[ram] = plan_layout(loader, Range(0x20000000, ram * KIB)).strays.size
+    assert sizes == {8: 512, 20: 1024, 64: 1024}
+
+
+def test_where_r9_points() -> None:
+    loader = make_loader()
+    assert plan_layout(loader, AXI, static_base=0).static_base == 0
+    inside = plan_layout(replace(loader, static_base=StaticBase(0x24000800, 0)), AXI)
+    assert (inside.static_base, inside.scratch.size) == (0x24000800, 0)
+    large = plan_layout(replace(loader, static_base=StaticBase(scratch=0x4B84 + 256)), AXI)
+    assert (large.static_base, large.scratch.size) == (large.scratch.address, 0x4C88)
+    with pytest.raises(PlanError, match="--static-base ADDRESS"):
+        plan_layout(replace(loader, static_base=StaticBase(unknown="uses r9")), AXI)
 
 
 @pytest.mark.parametrize(

@@ -314,6 +314,7 @@ def test_describe_is_the_object_of_info_json() -> None:
             {"address": 0, "file_size": 200, "memory_size": 200},
             {"address": 0x24000004, "file_size": 2864, "memory_size": 2960},
         ],
+        "static_base": {"address": None, "scratch": 256, "why": "nothing was found that uses r9 as a static base"},
         "findings": [
             {
                 "code": "no-verify",

@@ -214,5 +214,6 @@ def test_a_loader_outside_the_work_area_is_not_looked_at(tmp_path: Path) -> None
         target.close()
     buffer = loaded.layout.buffer.address
     results = Entry(loaded.layout.entry).results
-    guards = [(loaded.layout.stack.address, 4), (loaded.layout.buffer.end, 4)]
+    layout = loaded.layout
+    guards = [(each, 4) for each in (layout.stack.address, layout.buffer.end, layout.last_word)]
     assert reads == [(results.address, results.size), (buffer, 100)] * 2 + guards

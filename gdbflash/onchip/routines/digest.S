@@ -11,7 +11,7 @@
 //   int checksum(const run *runs, state *state, function *read);
 //   int checked_call(u32 r0, u32 r1, u32 r2);
 //
-// struct run { u32 address, size, step, buffer; }: size bytes from address on, in pieces of step bytes (the last one
+// struct run { u32 address, size, step, buffer, poison; }: size bytes from address on, in pieces of step bytes (the last one
 // may be shorter); a run of size 0 ends the list. Without read a piece is taken where it lies; with it, a loader's
 // Read(address, size, buffer) fetches each piece first; buffer is a multiple of 8, and as long as step rounded up to 8. digests stores a, b, c (12 bytes) for each piece; checksum goes
 // on from state, CRC-32 and byte sum, and updates it.
@@ -68,10 +68,10 @@ size_known:
         mov     r3, r10
         cmp     r3, #0
         beq     in_place
-// What the buffer held before must not pass for what Read read: a seed is in every word, 5 instructions for 8 bytes.
+// What the buffer held before must not pass for what Read read: poison, another one each time, is in every word, 5
+// instructions for 8 bytes.
         ldr     r2, [r7, #12]
-        adr     r3, key
-        ldr     r3, [r3]
+        ldr     r3, [r7, #16]
         adds    r0, r2, r1
 poison:
         str     r3, [r2]
@@ -94,7 +94,7 @@ in_place:
         mov     r6, r0
         cmp     r5, #0
         bne     next_piece
-        adds    r7, #16
+        adds    r7, #20
         b       next_run
 all_done:
         movs    r0, #1
