@@ -86,8 +86,10 @@ class Machine:
         self.clock = clock or Clock()
         self._owns_flash = flash is None
         wired = flash or W25Q(self.clock)
-        self.chips = (wired.first, wired.second) if isinstance(wired, FlashPair) else (wired,)
+        self.chips: tuple[W25Q, ...] = (wired.first, wired.second) if isinstance(wired, FlashPair) else (wired,)
         self.flash = self.chips[0]
+        self.storage = wired.memory
+        """What the chips hold, as the MCU sees it."""
         self.soc = Soc(hse_hz, unit)
         content = IDLE_FIRMWARE if firmware is None else firmware
         self.soc.flash.content[: len(content)] = content

@@ -1,14 +1,15 @@
 /*
  * The demo loader with a habit of real loaders, which their own hosts never notice, chosen by defines:
- *   STRAYS              Init and Write write a word STRAY_OFFSET bytes behind the image, as code with a wild pointer or a
- *                       heap that no section covers does
- *   INIT_DELAYS=n       Init waits n ms in HAL_Delay, and WRITE_DELAYS=n each Write: the milliseconds are counted by the
- *                       loader's own SysTick handler, through its own vector table, which Init sets. The tick stays on
+ *   STRAYS              Init and Write write a word STRAY_OFFSET bytes behind the image, as code with a wild pointer
+ *                       or a heap that no section covers does
+ *   INIT_DELAYS=n       Init waits n ms in HAL_Delay, and WRITE_DELAYS=n each Write: the milliseconds are counted by
+ *                       the loader's own SysTick handler, through its own vector table, which Init sets. The tick
+ *                       stays on
  *   SUSPENDS_TICK       Init turns the tick off again at its end
  *   WHOLE_PAGES_ONLY    Write returns 0 unless address and size are multiples of a page
  *   PAGE_STARTS_ONLY    Write that does not start on a page programs nothing and returns 1
- *   WRITE_ERASES        SectorErase does nothing and returns 1; Write erases each unit of 4 KiB that it touches before it
- *                       programs there, and what lies beside the data in that unit is lost
+ *   WRITE_ERASES        SectorErase does nothing and returns 1; Write erases each unit of 4 KiB that it touches before
+ *                       it programs there, and what lies beside the data in that unit is lost
  *   INIT_WAITS_FOR_BUSY Init returns 0 if QUADSPI was on already and stays busy, as it does once mapped memory was read
  */
 #include <stdbool.h>
@@ -130,7 +131,7 @@ static void HAL_Delay(uint32_t ms)
 
 #ifdef INIT_WAITS_FOR_BUSY
 
-/* What HAL_QSPI_Init does first: it waits for BUSY to go, and nothing ends the mapped mode that the Init before began. */
+/* What HAL_QSPI_Init does first: wait for BUSY to go. Nothing ends the mapped mode that the Init before began. */
 static bool quadspi_is_idle(void)
 {
     return !(RCC_AHB3ENR & RCC_AHB3_QSPI) || wait_flags(QUADSPI_SR_BUSY, 0);
