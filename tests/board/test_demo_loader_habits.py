@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,60 @@ def test_storage_info_in_another_ram(board: Machine, compiler: str) -> None:
 
     assert calls.call("Init") == calls.write(BASE, b"data") == 1
     assert in_flash(board, 0, 4) == b"data"
+
+
+# --- static base --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Linked:
+    """How a loader with variables relative to r9 was linked, and what r9 has to be."""
+
+    name: str
+    compiler: str
+    variables: str
+    sections: tuple[str, ...]
+    base_is_zero: bool
+
+
+ARMLINK = Linked("armlink", "zig-rwpi", "PrgData", ("DevInfo", "PrgCode", "PrgData"), False)
+IAR = Linked("iar", "zig-rwpi-gnu", "P1 rw", ("P2 ro", "P1 ro", "P1 rw", "P1 zi"), True)
+COUNT_PLEASE = 0xC0C0C0C0
+
+
+@pytest.mark.parametrize("linked", [ARMLINK, IAR], ids=["armlink", "iar"])
+def test_variables_relative_to_r9(board: Machine, linked: Linked) -> None:
+    path = build(linked.name, compiler=linked.compiler)
+    sections = {each.name: each for each in ElfFile(path.read_bytes(), path.name, LoaderFileError).sections()}
+    assert set(linked.sections) <= set(sections)
+    calls = LoaderCalls(board, path)
+    calls.static_base = 0 if linked.base_is_zero else sections[linked.variables].address
+
+    assert calls.call("Init") == calls.write(BASE, b"data") == calls.write(BASE + 4, b"more") == 1
+
+    assert in_flash(board, 0, 8) == b"datamore"
+    assert calls.call("CheckSum", BASE, 0, COUNT_PLEASE) == 2
+    [area] = [symbol.address for symbol in calls.loader.symbols if symbol.name == "area"]
+    assert board.read_memory(area + 0x4B84, 4) == b"\2\0\0\0"
+
+
+def test_a_wrong_static_base_goes_unnoticed(board: Machine) -> None:
+    calls = LoaderCalls(board, build(ARMLINK.name, "UNCHECKED", compiler=ARMLINK.compiler))
+    calls.static_base = 0x24060000
+    [initialised, area] = [
+        next(symbol.address for symbol in calls.loader.symbols if symbol.name == name)
+        for name in ("initialised", "area")
+    ]
+    stray = calls.static_base + area - initialised + 0x4B84
+    board.write_memory(stray - 4, bytes(12))
+
+    assert calls.call("Init") == calls.write(BASE, b"data") == 1
+
+    assert board.read_memory(stray - 4, 12) == b"\0\0\0\0\1\0\0\0\0\0\0\0"
+
+
+def test_the_wrong_static_base(board: Machine) -> None:
+    assert LoaderCalls(board, build(ARMLINK.name, compiler=ARMLINK.compiler)).call("Init") == 0
+
+    with pytest.raises(DidNotReturn, match=r"exception 3$"):
+        LoaderCalls(board, build(IAR.name, compiler=IAR.compiler)).call("Init", timeout=0.3)
