@@ -15,6 +15,7 @@ from types import TracebackType
 
 from gdbflash.board.alarm import Alarm
 from gdbflash.board.bus import BusError
+from gdbflash.board.chips.pair import FlashPair
 from gdbflash.board.chips.w25q import W25Q
 from gdbflash.board.clock import Clock
 from gdbflash.board.cpu.dwt import Dwt
@@ -69,7 +70,7 @@ class Machine:
 
     def __init__(
         self,
-        flash: W25Q | None = None,
+        flash: W25Q | FlashPair | None = None,
         *,
         clock: Clock | None = None,
         firmware: bytes | None = None,
@@ -77,14 +78,18 @@ class Machine:
         debugger: bool = True,
         unit: bytes = UID,
     ) -> None:
-        """flash: the chip on QUADSPI, by default a blank W25Q128 that ends with the board.
+        """flash: the chip on QUADSPI, by default a blank W25Q128 that ends with the board; or one on each bank.
 
         firmware: content of the embedded flash, by default a program that sleeps. debugger: BKPT halts the core
         (else it is a fault, as without a probe). unit: the unique ID.
         """
         self.clock = clock or Clock()
         self._owns_flash = flash is None
-        self.flash = flash or W25Q(self.clock)
+        wired = flash or W25Q(self.clock)
+        self.chips: tuple[W25Q, ...] = (wired.first, wired.second) if isinstance(wired, FlashPair) else (wired,)
+        self.flash = self.chips[0]
+        self.storage = wired.memory
+        """What the chips hold, as the MCU sees it."""
         self.soc = Soc(hse_hz, unit)
         content = IDLE_FIRMWARE if firmware is None else firmware
         self.soc.flash.content[: len(content)] = content
@@ -96,7 +101,7 @@ class Machine:
         self.soc.flash_interface.interrupt = lambda level: self.processor.set_interrupt(FLASH_IRQ, level)
         self.soc.flash_interface.changed = self.processor.core.memory_changed
         self._window = WindowMapping(self.soc.space, self.processor.core, lambda: self.quadspi.window)
-        self.quadspi = _CountedQuadspi(self.flash, self.clock, self._window.changed)
+        self.quadspi = _CountedQuadspi(wired, self.clock, self._window.changed)
         self.quadspi.interrupt = lambda level: self.processor.set_interrupt(QUADSPI_IRQ, level)
         self.quadspi.on_armed = self.processor.timer_changed
         mdma = Mdma(

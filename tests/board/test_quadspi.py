@@ -23,9 +23,7 @@ from tests.support.quadspi_board import (
     FCR,
     FTF,
     LPTR,
-    MAPPED,
     PIR,
-    POLL,
     PSMAR,
     PSMKR,
     READ,
@@ -330,17 +328,6 @@ def test_the_chip_answers_on_the_second_bank_too(board: Board) -> None:
     board.put(DLR, 2)
     board.put(CCR, ccr(0x9F, READ, data=1))
     assert [board.qspi.read(DR, 1) for _ in range(3)] == [0xEF, 0x40, 0x18]
-
-
-def test_dual_flash_mode_is_refused(board: Board) -> None:
-    board.put(CR, 1 << 6 | EN)
-    board.put(CCR, ccr(0x06))
-    assert board.get(SR) == TEF | FTF
-    board.put(FCR, TEF)
-    board.put(CCR, ccr(0x05, POLL, data=1))
-    assert board.get(SR) == TEF
-    board.put(CCR, ccr(0x03, MAPPED, address=1, data=1))
-    assert board.qspi.window is None
 
 
 # --- abort and reset ----------------------------------------------------------------------------------------

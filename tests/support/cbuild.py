@@ -21,14 +21,17 @@ CACHE = ROOT / ".pytest_cache" / "loaders"
 COMMON = ("-std=c11", "-g0", "-ffreestanding", "-fno-stack-protector", "-fno-unwind-tables", f"-I{DEMO}")
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 ZIG = (sys.executable, "-m", "ziglang")
-COMPILE = {
-    "zig": (*ZIG, "cc", "-target", "thumb-freestanding-eabi", "-fno-sanitize=all"),
-    "gcc": ("arm-none-eabi-gcc", "-mthumb", "-mfloat-abi=soft"),
+CLANG = (*ZIG, "cc", "-target", "thumb-freestanding-eabi", "-fno-sanitize=all")
+LLD = (*ZIG, "ld.lld", "-m", "armelf", "-z", "max-page-size=4", "--strip-debug", "--build-id=none")
+GNU_LD = ("arm-none-eabi-ld", "-z", "max-page-size=4", "--strip-debug", "--no-warn-rwx-segments")
+RWPI = ("-fropi", "-frwpi")
+TOOLS = {
+    "zig": (CLANG, LLD),
+    "gcc": (("arm-none-eabi-gcc", "-mthumb", "-mfloat-abi=soft"), GNU_LD),
+    "zig-rwpi": ((*CLANG, *RWPI), LLD),
+    "zig-rwpi-gnu": ((*CLANG, *RWPI), GNU_LD),
 }
-LINK = {
-    "zig": (*ZIG, "ld.lld", "-m", "armelf", "-z", "max-page-size=4", "--strip-debug", "--build-id=none"),
-    "gcc": ("arm-none-eabi-ld", "-z", "max-page-size=4", "--strip-debug", "--no-warn-rwx-segments"),
-}
+"""Compiler and linker. With RWPI r9 is the base of all variables: the start of their segment for LLD, 0 for GNU ld."""
 
 
 class CompilerFailed(Exception):
@@ -45,9 +48,10 @@ def build(name: str, *defines: str, optimise: str = "-Os", compiler: str = "zig"
     sources = sorted(directory.glob("*.c")) if directory.is_dir() else [directory.with_suffix(".c")]
     own_script = directory / "loader.ld"
     script = own_script if own_script.exists() else DEMO / "loader.ld"
-    cpu = core.replace("-", "_") if compiler == "zig" else core
-    flags = [*COMPILE[compiler], f"-mcpu={cpu}", *COMMON, *WARNINGS, optimise, *(f"-D{define}" for define in defines)]
-    target = CACHE / f"{name}-{_key(flags)}.stldr"
+    compile_command, link_command = TOOLS[compiler]
+    cpu = core if compiler == "gcc" else core.replace("-", "_")
+    flags = [*compile_command, f"-mcpu={cpu}", *COMMON, *WARNINGS, optimise, *(f"-D{define}" for define in defines)]
+    target = CACHE / f"{name}-{_key([*flags, *link_command])}.stldr"
     if not target.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
@@ -55,7 +59,7 @@ def build(name: str, *defines: str, optimise: str = "-Os", compiler: str = "zig"
             for source, made in zip(sources, objects, strict=True):
                 run_compiler([*flags, "-c", str(source), "-o", str(made)])
             loader = Path(scratch) / "loader.stldr"
-            run_compiler([*LINK[compiler], "-T", str(script), *(str(made) for made in objects), "-o", str(loader)])
+            run_compiler([*link_command, "-T", str(script), *(str(made) for made in objects), "-o", str(loader)])
             loader.replace(target)
     return target
 

@@ -20,11 +20,15 @@ class DidNotReturn(AssertionError):
 
 
 class LoaderCalls:
-    """A loader in the board's RAM, after a reset; the memory that it has not loaded is full of garbage."""
+    """A loader in the board's RAM, after a reset; the memory that it has not loaded is full of garbage.
+
+    static_base is what r9 holds on entry to a function.
+    """
 
     def __init__(self, port: DebugPort, path: Path, *, zero_bss: bool = True) -> None:
         self.port = port
         self.loader: ExternalLoader = load_loader(path)
+        self.static_base = R9_AREA
         port.reset(halt=True)
         for segment in self.loader.load_segments:
             port.write_memory(segment.address, segment.data.ljust(segment.memory_size, b"\xa5"))
@@ -39,7 +43,7 @@ class LoaderCalls:
         port = self.port
         registers = dict.fromkeys((f"r{number}" for number in range(13)), 0)
         registers.update({f"r{number}": value for number, value in enumerate(arguments)})
-        registers.update(control=0, psp=0, primask=0 if irq else 1, r9=R9_AREA, sp=STACK_TOP)
+        registers.update(control=0, psp=0, primask=0 if irq else 1, r9=self.static_base, sp=STACK_TOP)
         registers.update(lr=self.loader.return_address | 1, xpsr=THUMB_STATE, pc=self.loader.functions[function])
         for name, value in registers.items():
             port.write_register(name, value)

@@ -6,13 +6,13 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from tests.support.cbuild import COMPILE, DEMO, ROOT, WARNINGS, ZIG, run_compiler
+from tests.support.cbuild import CLANG, DEMO, ROOT, WARNINGS, ZIG, run_compiler
 
 PROGRAMS = ROOT / "tests" / "programs"
 CACHE = ROOT / ".pytest_cache" / "programs"
 
 FLAGS = (
-    *COMPILE["zig"],
+    *CLANG,
     "-mcpu=cortex_m7",
     "-std=c11",
     "-g",

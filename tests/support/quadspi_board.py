@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from gdbflash.board.chips.facts import FAST, W25Q128JV, Chip, Timing
+from gdbflash.board.chips.pair import FlashPair
 from gdbflash.board.chips.w25q import W25Q
 from gdbflash.board.soc.quadspi import Quadspi
 from gdbflash.board.soc.quadspi_window import Window
 from tests.support.nor_host import ManualClock
 
 CR, DCR, SR, FCR, DLR, CCR, AR, ABR, DR, PSMKR, PSMAR, PIR, LPTR = range(0, 0x34, 4)
-EN, ABORT, TCEN = 1, 2, 8
+EN, ABORT, TCEN, DFM, FSEL = 1, 2, 8, 64, 128
 TEIE, TCIE, FTIE, SMIE, TOIE = (1 << bit for bit in range(16, 21))
 APMS, PMM = 1 << 22, 1 << 23
 TEF, TCF, FTF, SMF, TOF, BUSY = (1 << bit for bit in range(6))
@@ -60,9 +61,12 @@ class Board:
     ) -> None:
         self.clock = ManualClock()
         self.flash = W25Q(self.clock, timing=timing, quad_enable=quad_enable, chip=chip)
+        self._start(self.flash, fsize)
+
+    def _start(self, flash: W25Q | FlashPair, fsize: int) -> None:
         self.windows: list[tuple[int, bool] | None] = []
         self.levels: list[bool] = []
-        self.qspi = Quadspi(self.flash, self.clock, self.note_window)
+        self.qspi = Quadspi(flash, self.clock, self.note_window)
         self.qspi.interrupt = self.levels.append
         self.put(CR, 3 << 8)
         self.put(DCR, fsize << 16 | 5 << 8)
@@ -182,6 +186,34 @@ class Board:
 
     def map(self) -> None:
         self.memory_mapped(quad_read(), alternate=0xFF)
+
+
+class PairBoard(Board):
+    """A QUADSPI with a W25Q128 on each bank; flash is the first."""
+
+    def __init__(self, *, control: int = DFM, fsize: int = 24) -> None:
+        self.clock = ManualClock()
+        self.pair = FlashPair(self.clock, quad_enable=True)
+        self.flash = self.pair.first
+        self._start(self.pair, fsize)
+        self.set_bits(CR, control)
+
+    def write_enable(self) -> None:
+        self.command(ccr(0x06))
+        self._poll_statuses(0x02, 0x02)
+
+    def memory_ready(self) -> None:
+        self._poll_statuses(0x00, 0x01)
+
+    def _poll_statuses(self, match: int, mask: int) -> None:
+        count = 2 if self.get(CR) & DFM else 1
+        every = 0x0101 if count == 2 else 1
+        self.auto_polling(ccr(0x05, data=1), match * every, mask * every, count=count)
+
+    def statuses(self, opcode: int) -> bytes:
+        """Read a register of both chips."""
+        self.command(ccr(opcode, data=1), count=2)
+        return self.receive()
 
 
 def start_read(board: Board, count: int, address: int = 0) -> None:

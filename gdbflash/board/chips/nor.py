@@ -61,15 +61,18 @@ class NorArray:
     """size bytes in one writable buffer that ctypes can address, in a file if path is given.
 
     A missing file is created full of 0xFF. Raises InputError for a file of another size, OSError for one that
-    cannot be opened.
+    cannot be opened. With memory the array lies there, in a buffer of somebody else, of which it may be every other
+    byte.
     """
 
-    def __init__(self, size: int, path: Path | None = None) -> None:
+    def __init__(self, size: int, path: Path | None = None, *, memory: memoryview | None = None) -> None:
         self.size = size
         self.faults = Faults()
         self.counters = Counters()
-        self._buffer: bytearray | mmap.mmap
-        if path is None:
+        self._buffer: bytearray | mmap.mmap | memoryview
+        if memory is not None:
+            self._buffer = memory
+        elif path is None:
             self._buffer = bytearray(b"\xff") * size
         else:
             self._buffer = _map_file(path, size)

@@ -43,8 +43,8 @@ class ArrayStream:
 class W25Q(NorPins):
     """A chip of Winbond's W25Q series; implements wires.Flash.
 
-    path: the file behind the array (created if missing; InputError for another size, OSError). quad_enable: QE as
-    shipped, 1 with the -IQ order codes, 0 with others.
+    path: the file behind the array (created if missing; InputError for another size, OSError). array: one that is
+    there already. quad_enable: QE as shipped, 1 with the -IQ order codes, 0 with others.
     """
 
     def __init__(
@@ -53,12 +53,13 @@ class W25Q(NorPins):
         *,
         chip: Chip = W25Q128JV,
         path: Path | None = None,
+        array: NorArray | None = None,
         timing: Timing = FAST,
         quad_enable: bool = False,
     ) -> None:
         super().__init__()
         self.chip = chip
-        self.array = NorArray(chip.size, path)
+        self.array = array or NorArray(chip.size, path)
         self.core = NorCore(chip, self.array, clock, timing, quad_enable=quad_enable)
         self.qpi = False
         self._qpi_dummy = 2  # clocks
@@ -82,7 +83,7 @@ class W25Q(NorPins):
 
     @property
     def memory(self) -> memoryview:
-        """The array, writable and contiguous."""
+        """The array, writable; contiguous but in a pair."""
         return self.array.memory
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ class Flash(Protocol):
 
     @property
     def memory(self) -> memoryview:
-        """The plain content, writable and contiguous."""
+        """The plain content, writable."""
 
     def plain_address(self, lines: int) -> int | None:
         """Return the address if the next byte out is array content and comes whole on lines."""
@@ -44,6 +44,34 @@ class Flash(Protocol):
 
     def clock(self, levels: int) -> tuple[int, int]:
         """One clock with levels on IO3..IO0: return which lines the chip drives, and their levels."""
+
+
+class NoFlash:
+    """Pins with nothing on them; implements Flash."""
+
+    memory = memoryview(b"")
+
+    def plain_address(self, lines: int) -> int | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def select(self) -> None:
+        """Do nothing."""
+
+    def deselect(self) -> None:
+        """Do nothing."""
+
+    def take(self, data: bytes, lines: int) -> int:  # noqa: ARG002
+        """Let all of it go by."""
+        return len(data)
+
+    def give(self, count: int, lines: int) -> bytes:  # noqa: ARG002
+        """Give nothing."""
+        return b""
+
+    def clock(self, levels: int) -> tuple[int, int]:  # noqa: ARG002
+        """Drive nothing."""
+        return 0, 0
 
 
 class Wires:

@@ -54,7 +54,8 @@ class Injection:
     def into_board(self, machine: Machine, link: LinkConditions | None = None) -> None:
         """Let them happen from now on, in place of earlier ones; those of the ST-LINK by `into_stlink`."""
         machine.plan_mishaps(self.mishaps)
-        machine.flash.array.faults = self.flash
+        for chip in machine.chips:
+            chip.array.faults = self.flash
         if link is not None:
             link.faults = self.link
 

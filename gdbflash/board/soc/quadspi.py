@@ -1,8 +1,10 @@
 """The QUADSPI controller of the STM32H7, register by register (RM0433 revision 7, chapter 23).
 
 What belongs here: FIFO, flags and the functional modes. Transfers take no board time; BUSY stays set where software has
-something left to do. One chip answers on both banks (FSEL), since loaders for either are to run. Not modelled: DDR
-timing (a DDR command runs as SDR), dual-flash mode (a command started with DFM = 1 sets TEF and does not run).
+something left to do. Not modelled: DDR timing (a DDR command runs as SDR).
+
+Dual-flash mode (DFM = 1; 23.3.4): an even number of bytes from an even address on. Sizes and addresses count both
+chips; status registers come in pairs, the first chip's byte first.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable
 
 from gdbflash.board.bus import BusError
 from gdbflash.board.chips.nor_core import Clock
+from gdbflash.board.chips.pair import FlashPair
 from gdbflash.board.chips.wires import Flash
 from gdbflash.board.soc import quadspi_registers as reg
 from gdbflash.board.soc.quadspi_link import Link
@@ -47,7 +50,7 @@ READ_AHEAD = 2048
 
 
 class Quadspi:
-    """QUADSPI with a flash chip; implements bus.Peripheral.
+    """QUADSPI with one flash chip or a pair; implements bus.Peripheral.
 
     window_changed is called after each change of the attribute window, also from within accesses to registers and from
     Window.read. interrupt is called with the level of the interrupt line when it changes; flags that board time alone
@@ -59,7 +62,7 @@ class Quadspi:
     size = 0x1000
 
     def __init__(
-        self, flash: Flash, clock: Clock, window_changed: Callable[[], None], *, kernel_hz: float = 200e6
+        self, flash: Flash | FlashPair, clock: Clock, window_changed: Callable[[], None], *, kernel_hz: float = 200e6
     ) -> None:
         self.interrupt: Callable[[bool], None] | None = None
         self.on_armed: Callable[[], None] | None = None
@@ -80,6 +83,7 @@ class Quadspi:
         self._control = 0
         self._flags = 0  # TEF, TCF, SMF, TOF
         self._state = IDLE
+        self._link.route(0)
         self._link.configure(self._format)
         self._fifo = b""
         self._words = memoryview(b"").cast("I")
@@ -187,14 +191,22 @@ class Quadspi:
             self._abort()
         elif not value & reg.EN:
             self._stop()
+        if self._state is IDLE:
+            self._route()
         if self._format.mode != reg.POLLING:
             self._update_ready()
         self._update_window()
 
+    def _route(self) -> None:
+        self._link.route(self._control)
+        if self._link.dual:
+            for register, value in self._registers.items():
+                self._registers[register] = reg.stuck_in_dual_flash_mode(register, value)
+
     def _write_register(self, register: int, value: int) -> None:
         if register == reg.AR and self._format.mode == reg.MAPPED:
             return
-        self._registers[register] = value
+        self._registers[register] = reg.stuck_in_dual_flash_mode(register, value) if self._link.dual else value
         if register == reg.CCR:
             self._format = decode(value)
             self._link.configure(self._format)
@@ -270,7 +282,7 @@ class Quadspi:
         mode = self._format.mode
         if mode == reg.MAPPED or not self._control & reg.EN:
             return
-        if mode == reg.POLLING and not self._control & reg.DFM:
+        if mode == reg.POLLING:
             self._state = State.POLL
             self._poll()
             return
@@ -290,8 +302,6 @@ class Quadspi:
 
     def _count(self, address: int) -> int | None:
         """Return how many bytes the data phase has; None if the command must not run (TEF)."""
-        if self._control & reg.DFM:
-            return None
         if not self._format.data_lines:
             return 0
         length = self._registers[reg.DLR]
@@ -413,7 +423,7 @@ class Quadspi:
 
     def _update_window(self) -> None:
         """Make the window what the registers say."""
-        if self._format.mode != reg.MAPPED or not self._control & reg.EN or self._control & reg.DFM:
+        if self._format.mode != reg.MAPPED or not self._control & reg.EN:
             self._set_window(None)
             return
         size = min(self._memory_size, WINDOW_LIMIT)
@@ -427,7 +437,7 @@ class Quadspi:
             self._window_changed()
 
     def _read_window(self, offset: int, size: int) -> bytes:
-        """Do an access in memory-mapped mode."""
+        """Do an access in memory-mapped mode, where every address and size is good, in dual-flash mode too (23.3.7)."""
         window = self.window
         if window is None or offset < 0 or offset + size > window.size:
             raise BusError(WINDOW_BASE + offset)
@@ -435,10 +445,8 @@ class Quadspi:
         self._last_access = self._clock.now()
         if window.memory is not None and offset + size <= len(window.memory):
             return bytes(window.memory[offset : offset + size])
-        self._begin(offset)
-        plain = self._link.plain_address() == offset
-        data = self._link.receive(size)
-        self._link.end()
-        if plain and window.memory is None and self._link.reads_plainly(window.size, self._registers[reg.ABR]):
+        alternate = self._registers[reg.ABR]
+        data, plain = self._link.read(offset, size, alternate)
+        if plain and window.memory is None and self._link.reads_plainly(window.size, alternate):
             self._set_window(Window(window.size, self._link.memory[: window.size], self._read_window))
         return data

@@ -34,6 +34,14 @@ WRITABLE = {
 }
 """Bits of the registers that can be written only while BUSY = 0."""
 
+
+def stuck_in_dual_flash_mode(register: int, value: int) -> int:
+    """Return what a register holds of value while DFM = 1: AR is even (23.5.7), DLR means an even number (23.5.5)."""
+    if register == AR:
+        return value & ~1
+    return value | 1 if register == DLR else value
+
+
 INDIRECT_WRITE, INDIRECT_READ, POLLING, MAPPED = range(4)
 FMODE = 3 << 26
 FRCM = 1 << 29
