@@ -396,7 +396,7 @@ def load(
         observe(
             Noted(
                 "strays-short",
-                f"RAM is short: {layout.strays.size} bytes instead of {STRAYS} are left free behind the loader, as some "
+                f"RAM is short: {layout.strays.size} bytes instead of {STRAYS} stay free behind the loader, as some "
                 "write there without declaring it.",
                 {"size": layout.strays.size},
             )
