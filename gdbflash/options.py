@@ -23,6 +23,8 @@ class CallOptions:
     largest_buffer: int | None = None
     static_base: int | None = None
     """What r9 is in calls, whatever the loader's file says."""
+    may_reset: bool = True
+    """Whether the target may be reset again, where a loader wants it."""
 
 
 class Before(enum.Enum):

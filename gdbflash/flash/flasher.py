@@ -217,9 +217,10 @@ class Flasher:
     def _loading(self) -> tuple[CallOptions, Save | None]:
         """Say how loaders are put into RAM, and what is to be told of the RAM they use."""
         before, after = self._options.before, self._options.after
+        calls = replace(self._options.calls, may_reset=before is Before.RESET)
         if after is After.RESTORE or (before is Before.NONE and after is After.RUN):
-            return replace(self._options.calls, largest_buffer=RESTORE_BUFFER), self._save
-        return self._options.calls, None
+            return replace(calls, largest_buffer=RESTORE_BUFFER), self._save
+        return calls, None
 
     def _save(self, places: Sequence[Range]) -> None:
         """Keep what RAM holds before it is used; what an earlier loader saved is not read again."""

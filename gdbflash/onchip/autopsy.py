@@ -205,9 +205,13 @@ def _time_cause(seen: Evidence) -> Cause:
     if seen.late_result is not None:
         return Cause(f"it returned {seen.late_result} soon afterwards", "Allow more time with --timeout-scale.")
     if pending and seen.registers.get("primask", 1) & 1:
+        text = f"{where}, and the {exception_name(pending)} interrupt is pending but masked"
+        handler = seen.pending_handler
+        if handler is None or any(handler in each for each in seen.loader.owned):
+            return Cause(text, "Allow interrupts with --irq.")
         return Cause(
-            f"{where}, and the {exception_name(pending)} interrupt is pending but masked",
-            "Allow interrupts with --irq.",
+            text,
+            f"Its handler 0x{handler:08X} is none of the loader's, so --irq would not help. {_CHECK_LOADER}",
         )
     if not _is_ours(seen, seen.stop.pc):
         return Cause(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gdbflash.errors import CallFailed, CallNotMade
@@ -45,6 +46,14 @@ class Returned:
 
 
 @dataclass(frozen=True)
+class Look:
+    """Something to look at in the middle of a call that takes longer than that."""
+
+    seconds: float
+    act: Callable[[], None]
+
+
+@dataclass(frozen=True)
 class Unreturned:
     """Where a call halted instead of returning, and after how many seconds."""
 
@@ -68,10 +77,13 @@ def call_registers(layout: Layout, *, irq: bool = False) -> dict[str, int]:
     }
 
 
-def perform(target: Target, call: Call, layout: Layout, *, irq: bool = False) -> Returned | Unreturned:
+def perform(
+    target: Target, call: Call, layout: Layout, *, irq: bool = False, look: Look | None = None
+) -> Returned | Unreturned:
     """Run a call to its return, or to the end of its time; the target is halted afterwards.
 
-    Raises CallNotMade when the core was at the return address without having made this very call, ConnectionLost.
+    look: when to halt a call that takes long, once, and what to do then before it goes on. Raises CallNotMade when the
+    core was at the return address without having made this very call, ConnectionLost.
     """
     entry = Entry(layout.entry)
     number = secrets.randbits(32) | 1
@@ -88,7 +100,7 @@ def perform(target: Target, call: Call, layout: Layout, *, irq: bool = False) ->
     known = target.capabilities.registers
     target.write_registers({name: value for name, value in call_registers(layout, irq=irq).items() if name in known})
     begun = time.monotonic()
-    stop = target.run_until(layout.return_address, call.timeout)
+    stop = _run(target, call, layout.return_address, look)
     seconds = time.monotonic() - begun
     if stop.reason is not StopReason.ARRIVED:
         return Unreturned(stop, seconds)
@@ -101,6 +113,17 @@ def perform(target: Target, call: Call, layout: Layout, *, irq: bool = False) ->
             arguments=list(call.arguments),
         )
     return Returned(results.r0, results.r1, seconds)
+
+
+def _run(target: Target, call: Call, return_address: int, look: Look | None) -> Stop:
+    """Let the core run to the return address."""
+    if look is None or call.timeout <= look.seconds:
+        return target.run_until(return_address, call.timeout)
+    stop = target.run_until(return_address, look.seconds)
+    if stop.reason is not StopReason.TIMEOUT:
+        return stop
+    look.act()
+    return target.run_until(return_address, call.timeout - look.seconds)
 
 
 def _shortfall(results: Results, number: int) -> str:

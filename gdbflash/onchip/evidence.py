@@ -16,6 +16,7 @@ from gdbflash.onchip import faults
 from gdbflash.onchip.call import Call, Unreturned
 from gdbflash.onchip.faults import ExceptionReturn, Frame
 from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_used
+from gdbflash.onchip.own_interrupt import handler_of
 from gdbflash.ranges import Range
 from gdbflash.target import Instruction, Stop, StopReason, Target
 
@@ -46,6 +47,8 @@ class Evidence:
     loader: ExternalLoader
     registers: dict[str, int] = field(default_factory=dict)
     fault_registers: dict[str, int] = field(default_factory=dict)
+    pending_handler: int | None = None
+    """Where the handler of the pending exception lies, by the vector table."""
     exception_return: ExceptionReturn | None = None
     frame: Frame | None = None
     code: bytes = b""
@@ -137,6 +140,10 @@ def gather(target: Target, call: Call, unreturned: Unreturned, layout: Layout, l
     looks = _Looks(target)
     seen = Evidence(call, unreturned.stop, unreturned.seconds, layout, loader, looks.registers())
     seen = replace(seen, fault_registers=looks.fault_registers())
+    pending = faults.pending_exception(seen.fault_registers)
+    if pending and not seen.exception:
+        handler = looks.take("The vector table", lambda: handler_of(target, pending), -1)
+        seen = replace(seen, pending_handler=handler if handler >= 0 else None)
     seen = _with_frame(looks, seen)
     seen = _with_code(looks, seen)
     stack = looks.memory("The stack", layout.stack.address, layout.stack.size)

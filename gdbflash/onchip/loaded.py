@@ -9,28 +9,26 @@ import enum
 import time
 from collections.abc import Callable
 
-from gdbflash.errors import CallFailed, CallNotMade, ConnectionLost, PlanError, PrepareError, StrayWrite, TargetError
-from gdbflash.events import Detailed, Noted, Observer, Waited
+from gdbflash.errors import CallNotMade, ConnectionLost, PlanError, PrepareError, StrayWrite, TargetError
+from gdbflash.events import Detailed, Noted, Observer
+from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import autopsy, evidence, unfinished
-from gdbflash.onchip.call import SUCCESS, Call, Returned, Unreturned, expect_success, perform
+from gdbflash.onchip.call import Call, Look, Returned, Unreturned, expect_success, perform
 from gdbflash.onchip.digest import Key, Routine
+from gdbflash.onchip.initialising import INIT_SECONDS, Initialising
 from gdbflash.onchip.intact import OwnCode
 from gdbflash.onchip.layout import PAINT, STRAYS, WORD, Layout, stack_used
+from gdbflash.onchip.own_interrupt import LOOK_SECONDS, waits_for_own_tick
 from gdbflash.onchip.placement import DeviceIdentity, Save, choose_layout, identify, initial_memory, placed
 from gdbflash.onchip.state import Identity
 from gdbflash.onchip.workarea import watched
 from gdbflash.options import CallOptions
 from gdbflash.plan.jobs import EraseStep, need
-from gdbflash.ranges import Range
+from gdbflash.ranges import Range, joined
 from gdbflash.target import Target
 
 _MIB = 1 << 20
-INIT_SECONDS = 10.0
-"""Base time-out of Init."""
-LEAST_INITS = 2
-BUSY_SECONDS = 0.5
-"""Between two calls of Init while the chip may be busy with an erase."""
 _ATTEMPTS = 3
 """How often bytes are read anew that the server may have overwritten."""
 
@@ -78,10 +76,14 @@ class LoadedLoader:
         self._options = options
         self._observe = observe
         self._operation: Operation | None = None
-        self._load()
+        self._irq = options.irq
+        self._looked_at: set[str] = set()
+        memory = self._load()
+        changed = memory.within(joined((*loader.writable, layout.scratch)))
+        self.init = Initialising(self, changed, options, observe)
 
-    def _load(self) -> None:
-        """Write the image and read it back; raises PrepareError."""
+    def _load(self) -> Content:
+        """Write the image and read it back; raises PrepareError. Gives what lies there."""
         memory = initial_memory(self.loader, self.layout, self.routine)
         self._trusted = self.target.disturbances
         for where in memory.ranges:
@@ -102,6 +104,12 @@ class LoadedLoader:
         watch = watched(self.target.capabilities.work_area, constant)
         self._watched = (watch, memory.read(watch)) if watch else None
         self._operation = None
+        return memory
+
+    def load_after_reset(self) -> None:
+        """Reset the target, and put the loader into RAM again; raises PrepareError."""
+        self.target.reset_and_halt()
+        self._load()
 
     def _overwritten(self) -> bool:
         """Tell whether the server has run code where the loader lies, as another of its clients may ask it to."""
@@ -113,68 +121,21 @@ class LoadedLoader:
     def _load_again(self) -> None:
         self._observe(Noted("reloaded", "The loader was loaded again: its RAM may have been used by the server."))
         self._load()
+        self.init.done = False
 
     def begin(self, operation: Operation) -> None:
         """Make the loader ready for one kind of use, by Init where the kind changes.
 
-        A result other than 1 is tried once more, since the first Init after power-on of some loaders only sets the
-        chip's QE bit. Raises CallFailed.
+        Raises CallFailed.
         """
         if self.target.disturbances != self._trusted or self._overwritten():
             self._load_again()
         if operation is self._operation:
             return
-        returned, times = self._initialise()
+        self._operation = None
+        self.init.initialise()
         self.check_own_code("Init")
-        if returned.r0 != SUCCESS:
-            often = "twice" if times == 2 else f"{times} times"
-            if not self._options.ignore_init_result:
-                raise CallFailed(
-                    f"Init of {self.loader.path} returned {returned.r0} instead of 1, {often}. Check that the loader "
-                    "is for this board's pins and chip, and the chip's power; --ignore-init-result goes on regardless.",
-                    function="Init",
-                    arguments=[],
-                    result=returned.r0,
-                    times=times,
-                )
-            self._observe(Noted("init-ignored", f"Init returned {returned.r0} {often}; going on as asked."))
         self._operation = operation
-
-    def _initialise(self) -> tuple[Returned, int]:
-        """Call Init until it returns 1, and give how often: twice, and longer while the chip may be erasing."""
-        left = self._time_of_interrupted_erase()
-        end = time.monotonic() + left
-        call = Call("Init", need(self.loader, "Init"), timeout=max(INIT_SECONDS, left))
-        returned, times = self.call(call), 1
-        while returned.r0 != SUCCESS and (times < LEAST_INITS or time.monotonic() < end):
-            if times < LEAST_INITS:
-                self._observe(Noted("init-retried", f"Init returned {returned.r0}; calling it once more."))
-            else:
-                self._observe(Waited(left - (end - time.monotonic()), left))
-                self.pause(BUSY_SECONDS)
-            returned, times = self.call(call), times + 1
-        if left and returned.r0 == SUCCESS:
-            unfinished.forget(self.identity)
-        return returned, times
-
-    def _time_of_interrupted_erase(self) -> float:
-        """Give for how many seconds an interrupted chip erase may still go on, and tell the user."""
-        try:
-            left = unfinished.seconds_left(self.identity)
-        except unfinished.Odd as odd:
-            self._observe(Noted("erase-note-odd", str(odd)))
-            unfinished.forget(self.identity)
-            return 0.0
-        if left:
-            self._observe(
-                Noted(
-                    "chip-erasing",
-                    "A chip erase was interrupted and may still go on in the chip, whatever is reset: "
-                    f"Init is tried for up to {left:.0f} s. Power-cycling the chip ends it, too.",
-                    {"seconds": round(left, 1)},
-                )
-            )
-        return left
 
     def call(self, call: Call, *inputs: tuple[int, bytes], there: tuple[int, bytes] | None = None) -> Returned:
         """Perform one call as it stands, its time-out scaled, with the bytes of inputs at their addresses.
@@ -192,7 +153,7 @@ class LoadedLoader:
         self.calls += 1
         scaled = Call(call.function, call.address, call.arguments, call.timeout * self._options.timeout_scale)
         try:
-            outcome = perform(self.target, scaled, self.layout, irq=self._options.irq)
+            outcome = perform(self.target, scaled, self.layout, irq=self._irq, look=self._look(call.function))
         except ConnectionLost as error:
             raise autopsy.lost(scaled, error) from error
         except CallNotMade:
@@ -215,6 +176,27 @@ class LoadedLoader:
             )
         )
         return outcome
+
+    def _look(self, function: str) -> Look | None:
+        """Give what to look at in the middle of a long call: once for each function, while interrupts are masked."""
+        if self._irq or function in self._looked_at or "primask" not in self.target.capabilities.registers:
+            return None
+
+        def act() -> None:
+            self._looked_at.add(function)
+            if waits_for_own_tick(self.target, self.loader):
+                self._irq = True
+                self.target.write_registers({"primask": 0})
+                self._observe(
+                    Noted(
+                        "own-interrupt",
+                        f"{function} waits for the SysTick interrupt of its own vector table: interrupts are let in "
+                        "from now on, as with --irq.",
+                        {"function": function},
+                    )
+                )
+
+        return Look(LOOK_SECONDS, act)
 
     def check_own_code(self, function: str) -> None:
         """See that the code of ours is what it was; raises StrayWrite.
