@@ -204,6 +204,12 @@ class EraseUnitLarger(TargetError):
     kind = "erase-unit"
 
 
+class EraseFailed(TargetError):
+    """An erase that said it succeeded left something else than erased bytes; data: address, size, found."""
+
+    kind = "erase-failed"
+
+
 class OutputError(GdbflashError):
     """The output file could not be written; data: path."""
 

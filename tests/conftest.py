@@ -28,7 +28,7 @@ def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
 @pytest.fixture(autouse=True)
 def _erase_unit_proven(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within this process loaders are known to erase no more than they say: tests of that make the proof."""
-    if not request.path.name.startswith("test_erase_unit"):
+    if request.node.get_closest_marker("erase_proof") is None:
         proven = erase_unit.Known(proven=("one", "several"))
         monkeypatch.setattr(erase_unit, "known", lambda _origin: proven)
 
@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Tell of our marker."""
     config.addinivalue_line("markers", "full: a long campaign, run with --full only")
+    config.addinivalue_line("markers", "erase_proof: the proof of the erase unit is made, as for a loader never used")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-from gdbflash.errors import EraseUnitLarger, OutputError
+from gdbflash.errors import EraseFailed, EraseUnitLarger, OutputError
 from gdbflash.events import Noted, Observer, bytes_in_words
 from gdbflash.flash.kept_files import Origin
+from gdbflash.flash.looks import Looks
 from gdbflash.host import directory, made_directory
 from gdbflash.images.content import Content
 from gdbflash.loaders.storage import StorageInfo
@@ -26,19 +26,6 @@ from gdbflash.ranges import Range, joined
 
 _FORMAT = "gdbflash erase unit 1"
 _NOTHING = Content(())
-
-
-class Looks(Protocol):
-    """What of `inspection.Inspection` is needed."""
-
-    def fingerprints(self, places: Sequence[Range]) -> dict[Range, bytes]:
-        """Give what tells whether places change."""
-
-    def shows_blank(self, where: Range, fingerprint: bytes) -> bool:
-        """Say whether a fingerprint is that of an erased place."""
-
-    def read_proven(self, places: Sequence[Range]) -> Iterator[tuple[Range, bytes]]:
-        """Read places, and see at the end that it came right."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +104,8 @@ class EraseProof:
     """What neighbours held that is to stay, a piece for each sector."""
     calls: list[_Call] = field(default_factory=list)
     """Those that are made by themselves first, each looked at before the next."""
+    written_over: bool = False
+    """Whether sectors turned out to stay as they are in an erase, while Write takes away what was there."""
     _before: dict[Range, bytes] = field(default_factory=dict)
     _known: Known = Known()
 
@@ -140,7 +129,8 @@ class EraseProof:
                 stay += beside
             self.calls.append(_Call(kind, where, tuple(around)))
             rest = rest[count:]
-        watched = sorted({each for call in self.calls for each in call.watched})
+        first = {call.where for call in self.calls if call.kind == "one"}
+        watched = sorted(first | {each for call in self.calls for each in call.watched})
         self._before = self.inspection.fingerprints(watched)
         kept = [each for each in sorted(set(stay)) if not self.inspection.shows_blank(each, self._before[each])]
         if kept:
@@ -150,6 +140,33 @@ class EraseProof:
     def _is_blank(self, places: Sequence[Range]) -> bool:
         found = self.inspection.fingerprints(places)
         return all(self.inspection.shows_blank(where, found[where]) for where in places)
+
+    def is_erased(self, call: _Call) -> bool:
+        """See that the first erased sector is blank, or give False where it is what it was; else raise EraseFailed."""
+        if call.kind != "one":
+            return True
+        where = call.where
+        found = self.inspection.fingerprints((where,))[where]
+        if self.inspection.shows_blank(where, found):
+            return True
+        if found == self._before[where]:
+            return False
+        data = b"".join(part for _, part in self.inspection.read_proven((where,)))
+        declared = self.storage.erased_value
+        if len(set(data)) == 1:
+            why = (
+                f"it holds 0x{data[0]:02X} now, and the loader declares 0x{declared:02X} for erased bytes: its "
+                "StorageInfo is wrong"
+            )
+        else:
+            why = "it is neither blank nor what it was: it is write-protected in parts, or worn"
+        raise EraseFailed(
+            f"SectorErase of {where} returned 1, but {why}. Nothing else was erased.",
+            address=where.address,
+            size=where.size,
+            found=data[:16].hex(),
+            declared=declared,
+        )
 
     def check(self, call: _Call, put_back: Callable[[Sequence[Range]], None]) -> None:
         """See after a call that what lies round it stayed; else have the lost put back, and raise EraseUnitLarger."""
@@ -168,7 +185,8 @@ class EraseProof:
                 lost=[[each.address, each.size] for each in joined(lost)],
                 unit=unit,
             )
-        if any(not self.inspection.shows_blank(each, self._before[each]) for each in call.watched):
+        stayed = any(not self.inspection.shows_blank(each, self._before[each]) for each in call.watched)
+        if stayed and not self.written_over:
             self._known = Known(self._known.unit, (*self._known.proven, call.kind))
             remember(self.origin, self._known)
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from gdbflash.errors import ConnectionLost, GdbflashError, PrepareError, TargetError
+from gdbflash.errors import CallFailed, ConnectionLost, EraseFailed, GdbflashError, Mismatch, PrepareError, TargetError
 from gdbflash.events import Noted, Observer, counted, unobserved
 from gdbflash.flash.erase_unit import EraseProof, as_erased
 from gdbflash.flash.erasing import Erasing
+from gdbflash.flash.filling import filling, note_programmed_twice, rewritten
 from gdbflash.flash.inspection import Inspection
 from gdbflash.flash.keeping import Keeping
 from gdbflash.flash.kept_files import KeptFile, Origin, leave, overlapping
@@ -31,12 +32,15 @@ from gdbflash.onchip.loaded import LoadedLoader, Operation, find_room, load
 from gdbflash.onchip.placement import Save, identify
 from gdbflash.onchip.state import sweep
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
-from gdbflash.plan.delta import Delta, everything, not_erased, remaining, units_of
+from gdbflash.plan.borders import blank, units_of
+from gdbflash.plan.delta import Delta, everything, not_erased, remaining
+from gdbflash.plan.delta import units_of as pieces_of
 from gdbflash.plan.jobs import EraseMode, StorageJob, plan_storage
 from gdbflash.ranges import Range, joined, without
 from gdbflash.target import Target
 
 _DEFAULTS = RunOptions()
+_NOTHING = Content(())
 _CHANGING = frozenset({"Write", "SectorErase", "MassErase"})
 """Functions that change the memory."""
 RESTORE_BUFFER = 64 * 1024
@@ -260,22 +264,32 @@ class Flasher:
         job, storage = self._as_erased(job, keeping.origin)
         asked = job.content
         delta = everything(job) if full else self._delta(inspection, job)
-        touched = (storage.span,) if job.erase is EraseMode.CHIP else (*delta.touched, *delta.places)
+        programmed = units_of(delta.places, opened.unit)
+        touched = (storage.span,) if job.erase is EraseMode.CHIP else (*delta.touched, *programmed)
         restored = keeping.look(inspection.read_whole, job, touched)
         if restored.pieces:
             job = plan_storage(job.loader, job.content.over(restored), erase=job.erase, keep=job.keeping)
             delta = everything(job) if full else self._delta(inspection, job)
         content = job.content.over(self._kept(inspection, delta, storage.erased_value))
+        places = joined((*delta.places, *delta.keep))
+        if delta.touched and not full:
+            places = not_erased(content, places, storage.erased_value, storage.page_size)
+        completed = filling(inspection, job, delta, content, places, opened.unit)
+        content = content.over(completed)
+        note_programmed_twice(job, delta, self._observe)
         saved = content.within(without(content.ranges, asked.ranges))
         proof = EraseProof(storage, keeping.origin, inspection, () if job.erase is EraseMode.CHIP else delta.erase)
         proof.look()
-        keeping.secure(job, asked, content, delta.erase, proof.saved)
+        written_over = rewritten(job, completed, opened.unit)
+        keeping.secure(job, asked, content, (*delta.erase, *written_over), proof.saved)
         try:
-            erased = self._erase(opened, job, delta, keeping, proof)
-            places = joined((*delta.places, *delta.keep))
-            if delta.touched and not full:
-                places = not_erased(content, places, storage.erased_value, storage.page_size)
-            Programming(opened, self._phases).program(content.within(places))
+            erased = self._erase(opened, job, delta, keeping, proof, content)
+            if proof.written_over:
+                places = joined((*places, *delta.erase))
+                content = content.over(blank(without(delta.erase, content.ranges), storage.erased_value))
+            for each in written_over:
+                keeping.begins(each)
+            Programming(opened, self._phases).program(content.within(units_of(places, opened.unit)))
             self._check(inspection, delta, content, saved, verify)
         except BaseException:
             keeping.say_where()
@@ -307,7 +321,7 @@ class Flasher:
 
     def _delta(self, inspection: Inspection, job: StorageJob) -> Delta:
         """Find out what is left to do."""
-        units = units_of(job, inspection.largest_piece)
+        units = pieces_of(job, inspection.largest_piece)
         return remaining(job, units, inspection.states(units, job.content))
 
     def _check(
@@ -318,13 +332,13 @@ class Flasher:
         Sectors that were left alone count too: a loader may erase more than it says. Kept bytes leave the recovery file
         only after they were compared, whatever was asked for the image.
         """
-        blank = without(delta.touched, content.ranges)
+        rest = without(delta.touched, content.ranges)
         if verify is VerifyMode.NONE:
-            content, blank, verify = saved, (), VerifyMode.DIGEST
+            content, rest, verify = saved, (), VerifyMode.DIGEST
         if verify is VerifyMode.DIGEST and delta.is_nothing:
             return  # its digests are known already
-        if content.pieces or blank:
-            inspection.verify(content, blank, verify)
+        if content.pieces or rest:
+            inspection.verify(content, rest, verify)
 
     def _kept(self, inspection: Inspection, delta: Delta, erased_value: int) -> Content:
         """Take the bytes that the erase takes, reading what is not blank; raises TargetError naming the way out."""
@@ -340,7 +354,13 @@ class Flasher:
         return Content.of(Content.of(read).within(delta.keep).pieces, blank)
 
     def _erase(
-        self, opened: LoadedLoader, job: StorageJob, delta: Delta, keeping: Keeping, proof: EraseProof
+        self,
+        opened: LoadedLoader,
+        job: StorageJob,
+        delta: Delta,
+        keeping: Keeping,
+        proof: EraseProof,
+        content: Content,
     ) -> tuple[Range, ...]:
         """Erase what is to be erased; all of it where the job says so, or allows it and nothing would be lost.
 
@@ -350,12 +370,24 @@ class Flasher:
         if job.erase is EraseMode.CHIP and delta.erase:
             return erasing.chip()
         lost = not_erased(job.content, delta.skipped, storage.erased_value, storage.page_size)
-        done = self._proven(erasing, proof, keeping, opened)
+        done = self._proven(erasing, proof, keeping, opened, content)
+        if proof.written_over:
+            return ()
         rest = erasing.sectors(delta.erase[done:], or_chip=job.or_chip and not lost)
         return rest if len(rest) > len(delta.erase) - done else delta.erase
 
-    def _proven(self, erasing: Erasing, proof: EraseProof, keeping: Keeping, opened: LoadedLoader) -> int:
-        """Make the first calls by themselves and look what became of their neighbours; gives the sectors erased."""
+    def _proven(
+        self,
+        erasing: Erasing,
+        proof: EraseProof,
+        keeping: Keeping,
+        opened: LoadedLoader,
+        content: Content = _NOTHING,
+    ) -> int:
+        """Make the first calls by themselves and look what became of their neighbours; gives the sectors erased.
+
+        content: what is to be there in the end.
+        """
         done = 0
         for call in proof.calls:
             count = sum(call.where.overlaps(each) for each in proof.erased)
@@ -369,8 +401,41 @@ class Flasher:
                 Inspection(opened, self._phases).verify(kept, (), VerifyMode.DIGEST)
                 keeping.done()
 
+            if not proof.is_erased(call):
+                self._write_over(opened, proof, call.where, content.within((call.where,)))
             proof.check(call, put_back)
+            if proof.written_over:
+                break
         return done
+
+    def _write_over(self, opened: LoadedLoader, proof: EraseProof, where: Range, content: Content) -> None:
+        """Write a sector whole that an erase left as it was, and see that Write takes away what was there.
+
+        Raises EraseFailed where it does not.
+        """
+        storage = opened.loader.storage
+        failed = EraseFailed(
+            f"SectorErase of {where} returned 1, but the sector holds what it held. It is write-protected or worn, or "
+            "needs another erase (--erase chip).",
+            address=where.address,
+            size=where.size,
+        )
+        if not content.pieces:
+            raise failed
+        whole = content.over(blank((where,), storage.erased_value))
+        try:
+            Programming(opened, self._phases).program(whole)
+            Inspection(opened, self._phases).verify(whole, (), VerifyMode.DIGEST)
+        except (CallFailed, Mismatch) as error:
+            raise failed from error
+        proof.written_over = True
+        self._observe(
+            Noted(
+                "empty-erase",
+                "SectorErase leaves sectors as they are, and Write takes away what was there: sectors are written "
+                "whole, one after the other.",
+            )
+        )
 
     def verify(self, jobs: Sequence[StorageJob]) -> Report:
         """Compare storages with the content of jobs; raises Mismatch."""

@@ -77,7 +77,8 @@ class Keeping:
                     elsewhere += sum(each.size for each in sector.kept)
                     continue
                 old = Old(file, sector, rest)
-                if rest and job.erase is not EraseMode.NONE and not (not job.keeping and self._is_owner(file)):
+                replaced = job.erase is not EraseMode.NONE or job.loader.storage.write_erases
+                if rest and replaced and not (not job.keeping and self._is_owner(file)):
                     old = self._looked_at(old, read)
                 if old.belongs is Belongs.UNCLEAR and self.choice is Kept.ASK:
                     if any(sector.where.overlaps(each) for each in touched):

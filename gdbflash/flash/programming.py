@@ -14,6 +14,7 @@ from gdbflash.events import Noted
 from gdbflash.flash.phases import Phases
 from gdbflash.images.content import Content
 from gdbflash.onchip.loaded import LoadedLoader, Operation
+from gdbflash.plan.borders import call_border
 from gdbflash.plan.pace import Cut, Pace
 from gdbflash.ranges import Range
 
@@ -42,7 +43,7 @@ class Programming:
     def __init__(self, opened: LoadedLoader, phases: Phases) -> None:
         self._opened = opened
         self._phases = phases
-        self._storage = opened.loader.storage
+        self._border = call_border(opened.loader.storage, opened.chunk)
 
     def program(self, content: Content) -> None:
         """Program all of content as one phase; raises what calls of a loader may, and Interrupted."""
@@ -50,8 +51,8 @@ class Programming:
             return
         with self._phases.phase("program", content.size) as advance:
             self._opened.begin(Operation.WRITE)
-            pace = Pace(FIRST_CALL, min(LEAST_CALL, self._opened.chunk), self._opened.chunk)
-            cut = Cut(content.ranges, pace, self._storage.page_size)
+            least = min(LEAST_CALL, self._opened.chunk)
+            cut = Cut(content.ranges, Pace(FIRST_CALL, least, self._opened.chunk), self._border)
             done = self._one_by_one(cut, content, advance)
             if done < content.size:
                 self._overlapped(cut, content, advance, done)
@@ -67,6 +68,7 @@ class Programming:
             advance(where.size)
             done += where.size
             possible = returned is not None and self._opened.target.capabilities.writes_while_running
+            possible = possible and self._halves()[0].size >= LEAST_CALL
             if possible and returned is not None and pays(self._opened.filling, returned.seconds, whole):
                 break
         return done

@@ -37,13 +37,14 @@ class Survey:
         # Where there is a Read the window may not be mapped: nearly all of those loaders never map it.
         self._read = opened.loader.functions.get("Read", 0)
         self._buffer = opened.layout.buffer.address if self._read else 0
+        self._border = opened.border if self._read else 1
         self._pace = Pace(FIRST_CALL, PIECE, MOST_CALL)
         self._erased: dict[tuple[int, int], bytes] = {}
 
     @property
     def largest_piece(self) -> int:
         """The most that one digest tells of, bytes."""
-        return min(PIECE, self._opened.chunk) if self._read else PIECE
+        return min(PIECE, self._opened.slice) if self._read else PIECE
 
     def pieces(self, places: Iterable[Range]) -> tuple[Range, ...]:
         """Cut places into what has one digest each."""
@@ -59,7 +60,9 @@ class Survey:
         """Ask for the digests of pieces; yields those of one call at a time. advance is told of each call's bytes."""
         begun = 0
         while begun < len(pieces):
-            runs = self._routine.take(pieces[begun : begun + self._routine.most_pieces], self._pace.limit, self._buffer)
+            runs = self._routine.take(
+                pieces[begun : begun + self._routine.most_pieces], self._pace.limit, self._buffer, self._border
+            )
             taken = [piece for run in runs for piece in run.pieces]
             size = sum(piece.size for piece in taken)
             made = self._routine.digests(runs, read=self._read, timeout=reading_time(size))
@@ -87,8 +90,8 @@ class Survey:
         crc32 = byte_sum = 0
         cut = Cut((where,), self._pace, 1)
         while (piece := cut.take()) is not None:
-            step = min(piece.size, self._opened.chunk) if self._read else piece.size
-            run = Run(piece.address, piece.size, step, self._buffer)
+            step = min(piece.size, self._opened.slice) if self._read else piece.size
+            run = Run(piece.address, piece.size, step, self._buffer, self._border)
             timeout = reading_time(piece.size)
             made = self._routine.checksum([run], crc32, byte_sum, read=self._read, timeout=timeout)
             crc32, byte_sum = split_checksum(self._confirmed(made, self._perform(made, piece.size)))
@@ -109,7 +112,7 @@ class Survey:
         return results
 
     def _lead(self, piece: Range) -> int:
-        return 0 if self._read else piece.address % 4
+        return piece.address % 4 % self._border if self._read else piece.address % 4
 
     def _perform(self, made: RoutineCall, size: int) -> bytes:
         """Make one call over size bytes and take its results; raises CallFailed."""
@@ -122,6 +125,7 @@ class Survey:
             function = "Read" if self._read else made.call.function
             raise changed(self._opened.target, function, place, runs, found)
         if returned.r0 != SUCCESS or returned.r1 != made.complete:
+            self._opened.check_own_code("Read" if self._read else made.call.function)
             raise _failed(made, returned)
         self._pace.learn(size, returned.seconds)
         return results

@@ -79,6 +79,11 @@ class StorageInfo:
         """Tell whether it is written without an erase before."""
         return self.type in _RAM_TYPES
 
+    @property
+    def write_erases(self) -> bool:
+        """Tell whether its cells are written over as they are, as those of an EEPROM."""
+        return self.type == StorageType.I2C_EEPROM
+
     @cached_property
     def extent(self) -> int:
         """Sum of the sectors, or the declared size where no sectors are described, and of RAM."""

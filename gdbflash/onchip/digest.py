@@ -45,7 +45,7 @@ from gdbflash.ranges import Range
 
 RESULT_SIZE = 12
 """Bytes of a digest: a, b, c."""
-_RUN = struct.Struct("<5I")
+_RUN = struct.Struct("<6I")
 _STATE = struct.Struct("<2I")
 _CHECK = struct.Struct("<5I")
 _HELD = struct.Struct("<I")
@@ -156,13 +156,15 @@ def _side_by_side(padded: bytes, lanes: int, size: int, key: Key) -> list[bytes]
 class Run:
     """size bytes from address on, in pieces of step bytes, the last one perhaps shorter.
 
-    Where pieces must be fetched by a loader's Read, buffer is the RAM that each is read into.
+    Where pieces must be fetched by a loader's Read, buffer is the RAM that each is read into, from the multiple of
+    border below it to the one behind it.
     """
 
     address: int
     size: int
     step: int
     buffer: int = 0
+    border: int = 1
 
     @property
     def pieces(self) -> tuple[Range, ...]:
@@ -221,10 +223,10 @@ class Routine:
         """More than this many pieces never fit in one call."""
         return self._tables.size // RESULT_SIZE
 
-    def take(self, pieces: Sequence[Range], limit: int, buffer: int = 0) -> tuple[Run, ...]:
+    def take(self, pieces: Sequence[Range], limit: int, buffer: int = 0, border: int = 1) -> tuple[Run, ...]:
         """Make runs of as many pieces from the first on as one call's tables and limit bytes allow; at least one.
 
-        Pieces are not empty. With buffer they are to be read into it.
+        Pieces are not empty. With buffer they are to be read into it, from border to border.
         """
         runs: list[Run] = []
         room = self._tables.size - _RUN.size
@@ -237,9 +239,9 @@ class Routine:
             if room < 0 or (runs and total > limit):
                 break
             if follows and last is not None:
-                runs[-1] = Run(last.address, last.size + piece.size, last.step, buffer)
+                runs[-1] = Run(last.address, last.size + piece.size, last.step, buffer, border)
             else:
-                runs.append(Run(piece.address, piece.size, piece.size, buffer))
+                runs.append(Run(piece.address, piece.size, piece.size, buffer, border))
         return tuple(runs)
 
     def digests(self, runs: Sequence[Run], *, read: int = 0, timeout: float) -> RoutineCall:
@@ -263,7 +265,7 @@ class Routine:
         wanted = b"".join(digests(pieces, self.key))
         table = (
             _CHECK.pack(call.address | 1, runs, expected + len(wanted), expected, 0)
-            + _RUN.pack(place, len(data), step, 0, 0)
+            + _RUN.pack(place, len(data), step, 0, 0, 0)
             + bytes(_RUN.size)
             + wanted
         )
@@ -273,7 +275,9 @@ class Routine:
     def _call(
         self, name: str, offset: int, runs: Sequence[Run], state: bytes, growth: int, read: int, timeout: float
     ) -> RoutineCall:
-        entries = (_RUN.pack(run.address, run.size, run.step, run.buffer, self._poison()) for run in runs)
+        entries = (
+            _RUN.pack(run.address, run.size, run.step, run.buffer, self._poison(), run.border - 1) for run in runs
+        )
         table = b"".join(entries) + bytes(_RUN.size)
         start = self._tables.address
         results = Range(start + len(table), len(state) + growth)

@@ -24,6 +24,7 @@ from gdbflash.onchip.placement import DeviceIdentity, Save, choose_layout, ident
 from gdbflash.onchip.state import Identity
 from gdbflash.onchip.workarea import watched
 from gdbflash.options import CallOptions
+from gdbflash.plan.borders import read_border, units_of, write_unit
 from gdbflash.plan.jobs import EraseStep, need
 from gdbflash.ranges import Range, joined
 from gdbflash.target import Target
@@ -76,6 +77,10 @@ class LoadedLoader:
         self._options = options
         self._observe = observe
         self._operation: Operation | None = None
+        self.border = read_border(storage)
+        """What the places of Read are multiples of."""
+        self.unit = write_unit(storage, layout.buffer.size)
+        """What the places of Write are multiples of."""
         self._irq = options.irq
         self._looked_at: set[str] = set()
         memory = self._load()
@@ -254,14 +259,16 @@ class LoadedLoader:
         return Call("Write", need(self.loader, "Write"), (address, size, buffer), seconds)
 
     def read(self, where: Range) -> bytes:
-        """Read up to `chunk` bytes through Read where there is one, else from the mapped window."""
+        """Read up to `slice` bytes through Read where there is one, else from the mapped window."""
         if "Read" not in self.loader.functions:
             return self.target.read_memory(where.address, where.size)
         buffer = self.layout.buffer.address
+        (whole,) = units_of((where,), self.border)
         # A Read that does nothing and says 1 must not show what Write left in the buffer.
-        paint = PAINT * min(4, -(-where.size // WORD))
-        call = Call("Read", need(self.loader, "Read"), (where.address, where.size, buffer), reading_time(where.size))
-        returned, data = self.call_for_results(call, paint, buffer, Range(buffer, where.size))
+        paint = PAINT * min(4 + self.border // WORD, -(-whole.size // WORD))
+        call = Call("Read", need(self.loader, "Read"), (whole.address, whole.size, buffer), reading_time(whole.size))
+        wanted = Range(buffer + where.address - whole.address, where.size)
+        returned, data = self.call_for_results(call, paint, buffer, wanted)
         expect_success(call, returned)
         return data
 
@@ -287,7 +294,7 @@ class LoadedLoader:
     @property
     def slice(self) -> int:
         """How much to read at a time."""
-        return self.chunk if "Read" in self.loader.functions else _MIB
+        return self.chunk - 2 * self.border if "Read" in self.loader.functions else _MIB
 
     def erase(self, step: EraseStep) -> None:
         """Erase the sectors of one step."""

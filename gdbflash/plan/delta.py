@@ -63,6 +63,8 @@ class Delta:
     """Where content is already."""
     touched: tuple[Range, ...]
     """Whole sectors that are erased or programmed, where sectors are erased."""
+    over: tuple[Range, ...] = ()
+    """Where content is programmed over what is not blank, where nothing is erased."""
 
     @property
     def keep_as_read(self) -> tuple[Range, ...]:
@@ -138,7 +140,8 @@ def remaining(job: StorageJob, units: Sequence[Unit], states: Mapping[Range, Sta
     same = joined(there)
     wanted = joined(piece for unit in different for piece in unit.wanted)
     if job.erase is EraseMode.NONE:
-        return Delta((), (), (), wanted, same, ())
+        over = joined(piece for unit in different for piece in unit.wanted if not states[piece].blank)
+        return Delta((), (), (), wanted, same, (), over)
     erased = [unit for unit in different if not all(states[each].blank for each in unit.pieces)]
     beside = [piece for unit in erased for piece in unit.beside] if job.keep else []
     return Delta(

@@ -62,7 +62,7 @@ def plan_write(
 ) -> tuple[StorageJob, ...]:
     """Give each byte to the loader whose storage holds it and work out the sectors.
 
-    erase None means: sectors for flash, none for RAM-type storage. Raises PlanError when bytes lie outside
+    erase None means: sectors for flash, none for RAM-type storage and EEPROMs. Raises PlanError when bytes lie outside
     every storage or run past the end of one, when storages overlap, when a loader lacks a needed function, and
     when a chip erase would lose bytes that are to be kept.
     """
@@ -135,7 +135,7 @@ def plan_storage(
             raise PlanError(f"{loader.storage.name} is RAM and is not erased. Leave --erase out, or say --erase none.")
         return StorageJob(loader, content, EraseMode.NONE, (), ())
     need(loader, "Write")
-    mode = erase or EraseMode.SECTORS
+    mode = erase or (EraseMode.NONE if loader.storage.write_erases else EraseMode.SECTORS)
     if mode is EraseMode.NONE:
         return StorageJob(loader, content, mode, (), ())
     if mode is EraseMode.CHIP:

@@ -14,6 +14,8 @@ from tests.support.cbuild import build
 from tests.support.commandline import CommandLine, Outcome
 from tests.support.folders import left_in
 
+pytestmark = pytest.mark.erase_proof
+
 FLASH = 0x90000000
 KIB = 1024
 SECTOR = 64 * KIB

@@ -11,10 +11,11 @@
 //   int checksum(const run *runs, state *state, function *read);
 //   int checked_call(u32 r0, u32 r1, u32 r2);
 //
-// struct run { u32 address, size, step, buffer, poison; }: size bytes from address on, in pieces of step bytes (the last one
+// struct run { u32 address, size, step, buffer, poison, border; }: size bytes from address on, in pieces of step bytes (the last one
 // may be shorter); a run of size 0 ends the list. Without read a piece is taken where it lies; with it, a loader's
-// Read(address, size, buffer) fetches each piece first; buffer is a multiple of 8, and as long as step rounded up to 8. digests stores a, b, c (12 bytes) for each piece; checksum goes
-// on from state, CRC-32 and byte sum, and updates it.
+// Read(address, size, buffer) fetches each piece first, from the border below it to the border behind it: border is a
+// power of two less one, buffer a multiple of 8 and as long as step and two borders, rounded up to 8. digests stores
+// a, b, c (12 bytes) for each piece; checksum goes on from state, CRC-32 and byte sum, and updates it.
 // Returns r0 = 1, or at once whatever Read returned instead of 1; r1 = end of the results written.
 //
 // struct check { function *function; const run *runs; result *results; const result *expected; u32 held; } lies behind
@@ -70,6 +71,14 @@ size_known:
         beq     in_place
 // What the buffer held before must not pass for what Read read: poison, another one each time, is in every word, 5
 // instructions for 8 bytes.
+        ldr     r3, [r7, #20]
+        movs    r0, r4
+        bics    r0, r3                  // where Read begins
+        subs    r2, r4, r0
+        adds    r1, r1, r2
+        adds    r1, r1, r3
+        bics    r1, r3                  // how much it reads
+        push    {r0, r1}
         ldr     r2, [r7, #12]
         ldr     r3, [r7, #16]
         adds    r0, r2, r1
@@ -79,12 +88,15 @@ poison:
         adds    r2, #8
         cmp     r2, r0
         blo     poison
-        mov     r0, r4
+        pop     {r0, r1}
         ldr     r2, [r7, #12]
         blx     r10
         cmp     r0, #1
         bne     return
-        ldr     r0, [r7, #12]
+        ldr     r0, [r7, #20]
+        ands    r0, r4
+        ldr     r1, [r7, #12]
+        adds    r0, r0, r1
 in_place:
         ldr     r1, [sp]
         adds    r4, r4, r1
@@ -94,7 +106,7 @@ in_place:
         mov     r6, r0
         cmp     r5, #0
         bne     next_piece
-        adds    r7, #20
+        adds    r7, #24
         b       next_run
 all_done:
         movs    r0, #1
