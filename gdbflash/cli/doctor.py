@@ -14,8 +14,8 @@ from gdbflash.errors import CommandRefused, GdbflashError, PlanError, TargetErro
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.onchip.devices import CPUID_ADDRESS, DEVICES, ram_around
-from gdbflash.onchip.layout import plan_layout
 from gdbflash.onchip.placement import DeviceIdentity, identify
+from gdbflash.onchip.plan_layout import plan_layout
 from gdbflash.options import After
 from gdbflash.ranges import Range
 from gdbflash.target import Target

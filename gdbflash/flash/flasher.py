@@ -11,20 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from gdbflash.errors import CallFailed, ConnectionLost, EraseFailed, GdbflashError, Mismatch, PrepareError, TargetError
+from gdbflash.errors import ConnectionLost, GdbflashError, PrepareError, TargetError
 from gdbflash.events import Noted, Observer, counted, unobserved
-from gdbflash.flash.erase_unit import EraseProof, as_erased
+from gdbflash.flash.erase_unit import EraseProof
 from gdbflash.flash.erasing import Erasing
-from gdbflash.flash.filling import filling, note_programmed_twice, rewritten
+from gdbflash.flash.first_erase import erase_first
 from gdbflash.flash.inspection import Inspection
 from gdbflash.flash.keeping import Keeping
 from gdbflash.flash.kept_files import KeptFile, Origin, leave, overlapping
 from gdbflash.flash.phases import Phases
-from gdbflash.flash.programming import Programming
+from gdbflash.flash.writing import Writing, Written
 from gdbflash.host import held
 from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader
-from gdbflash.loaders.storage import StorageInfo
 from gdbflash.onchip import quiesce
 from gdbflash.onchip.call import Call, Returned
 from gdbflash.onchip.faults import exception_name
@@ -32,10 +31,7 @@ from gdbflash.onchip.loaded import LoadedLoader, Operation, find_room, load
 from gdbflash.onchip.placement import Save, identify
 from gdbflash.onchip.state import sweep
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
-from gdbflash.plan.borders import blank, units_of
-from gdbflash.plan.delta import Delta, everything, not_erased, remaining
-from gdbflash.plan.delta import units_of as pieces_of
-from gdbflash.plan.jobs import EraseMode, StorageJob, plan_storage
+from gdbflash.plan.jobs import StorageJob, plan_storage
 from gdbflash.ranges import Range, joined, without
 from gdbflash.target import Target
 
@@ -67,19 +63,6 @@ class Report:
         written = counted(self.bytes - self.bytes_skipped, "byte")
         back = f", {counted(self.bytes_restored, 'kept byte')} put back" if self.bytes_restored else ""
         return f"{there}{written} written and {how}, {counted(self.sectors_erased, 'sector')} erased{back}"
-
-
-@dataclass(frozen=True)
-class Written:
-    """What was done to one storage: bytes that were there already, sectors erased, kept bytes put back."""
-
-    skipped: int = 0
-    sectors: int = 0
-    restored: int = 0
-
-    def and_also(self, other: Written) -> Written:
-        """Add both up."""
-        return Written(self.skipped + other.skipped, self.sectors + other.sectors, self.restored + other.restored)
 
 
 @dataclass(frozen=True)
@@ -259,55 +242,8 @@ class Flasher:
 
     def _write_storage(self, job: StorageJob, verify: VerifyMode, *, full: bool) -> Written:
         opened = self.open(job.loader)
-        inspection = Inspection(opened, self._phases)
         keeping = self._keeping(opened)
-        job, storage = self._as_erased(job, keeping.origin)
-        asked = job.content
-        delta = everything(job) if full else self._delta(inspection, job)
-        programmed = units_of(delta.places, opened.unit)
-        touched = (storage.span,) if job.erase is EraseMode.CHIP else (*delta.touched, *programmed)
-        restored = keeping.look(inspection.read_whole, job, touched)
-        if restored.pieces:
-            job = plan_storage(job.loader, job.content.over(restored), erase=job.erase, keep=job.keeping)
-            delta = everything(job) if full else self._delta(inspection, job)
-        content = job.content.over(self._kept(inspection, delta, storage.erased_value))
-        places = joined((*delta.places, *delta.keep))
-        if delta.touched and not full:
-            places = not_erased(content, places, storage.erased_value, storage.page_size)
-        completed = filling(inspection, job, delta, content, places, opened.unit)
-        content = content.over(completed)
-        note_programmed_twice(job, delta, self._observe)
-        saved = content.within(without(content.ranges, asked.ranges))
-        proof = EraseProof(storage, keeping.origin, inspection, () if job.erase is EraseMode.CHIP else delta.erase)
-        proof.look()
-        written_over = rewritten(job, completed, opened.unit)
-        keeping.secure(job, asked, content, (*delta.erase, *written_over), proof.saved)
-        try:
-            erased = self._erase(opened, job, delta, keeping, proof, content)
-            if proof.written_over:
-                places = joined((*places, *delta.erase))
-                content = content.over(blank(without(delta.erase, content.ranges), storage.erased_value))
-            for each in written_over:
-                keeping.begins(each)
-            Programming(opened, self._phases).program(content.within(units_of(places, opened.unit)))
-            self._check(inspection, delta, content, saved, verify)
-        except BaseException:
-            keeping.say_where()
-            raise
-        keeping.done()
-        return Written(asked.within(delta.skipped).size, len(erased), restored.size)
-
-    def _as_erased(self, job: StorageJob, origin: Origin) -> tuple[StorageJob, StorageInfo]:
-        """Plan a job anew where an earlier run measured a larger erase unit than its loader says."""
-        storage = job.loader.storage
-        if job.erase is not EraseMode.SECTORS:
-            return job, storage
-        wider = as_erased(storage, origin, self._observe)
-        if wider is storage:
-            return job, storage
-        loader = replace(job.loader, storage=wider)
-        planned = plan_storage(loader, job.content, erase=job.erase, keep=job.keeping)
-        return replace(planned, or_chip=job.or_chip), wider
+        return Writing(opened, self._phases, keeping, verify, full=full).write(job)
 
     def _keeping(self, opened: LoadedLoader) -> Keeping:
         """Look for what earlier runs kept of this storage; raises OutputError for a file that cannot be used."""
@@ -318,124 +254,6 @@ class Flasher:
         files = overlapping(loader.storage.span) if not loader.storage.is_ram else ()
         files = tuple(each for each in files if self._restoring is None or each.path != self._restoring.path)
         return Keeping(origin, loader.storage.type, self._options.kept, self._observe, files)
-
-    def _delta(self, inspection: Inspection, job: StorageJob) -> Delta:
-        """Find out what is left to do."""
-        units = pieces_of(job, inspection.largest_piece)
-        return remaining(job, units, inspection.states(units, job.content))
-
-    def _check(
-        self, inspection: Inspection, delta: Delta, content: Content, saved: Content, verify: VerifyMode
-    ) -> None:
-        """Verify what was written, and by digest or reading back also what was skipped; raises Mismatch.
-
-        Sectors that were left alone count too: a loader may erase more than it says. Kept bytes leave the recovery file
-        only after they were compared, whatever was asked for the image.
-        """
-        rest = without(delta.touched, content.ranges)
-        if verify is VerifyMode.NONE:
-            content, rest, verify = saved, (), VerifyMode.DIGEST
-        if verify is VerifyMode.DIGEST and delta.is_nothing:
-            return  # its digests are known already
-        if content.pieces or rest:
-            inspection.verify(content, rest, verify)
-
-    def _kept(self, inspection: Inspection, delta: Delta, erased_value: int) -> Content:
-        """Take the bytes that the erase takes, reading what is not blank; raises TargetError naming the way out."""
-        blank = [(each.address, bytes([erased_value]) * each.size) for each in delta.blank]
-        try:
-            inspection.expect_still_blank(delta.blank)
-            read = [(where.address, data) for where, data in inspection.read_proven(delta.keep_as_read)]
-        except TargetError as error:
-            raise error.reworded(
-                f"The bytes to keep beside the image could not be read, so nothing was erased there: {error.message} "
-                "--no-keep gives them up."
-            ) from error
-        return Content.of(Content.of(read).within(delta.keep).pieces, blank)
-
-    def _erase(
-        self,
-        opened: LoadedLoader,
-        job: StorageJob,
-        delta: Delta,
-        keeping: Keeping,
-        proof: EraseProof,
-        content: Content,
-    ) -> tuple[Range, ...]:
-        """Erase what is to be erased; all of it where the job says so, or allows it and nothing would be lost.
-
-        Returns what was erased.
-        """
-        erasing, storage = Erasing(opened, self._phases, keeping.begins), job.loader.storage
-        if job.erase is EraseMode.CHIP and delta.erase:
-            return erasing.chip()
-        lost = not_erased(job.content, delta.skipped, storage.erased_value, storage.page_size)
-        done = self._proven(erasing, proof, keeping, opened, content)
-        if proof.written_over:
-            return ()
-        rest = erasing.sectors(delta.erase[done:], or_chip=job.or_chip and not lost)
-        return rest if len(rest) > len(delta.erase) - done else delta.erase
-
-    def _proven(
-        self,
-        erasing: Erasing,
-        proof: EraseProof,
-        keeping: Keeping,
-        opened: LoadedLoader,
-        content: Content = _NOTHING,
-    ) -> int:
-        """Make the first calls by themselves and look what became of their neighbours; gives the sectors erased.
-
-        content: what is to be there in the end.
-        """
-        done = 0
-        for call in proof.calls:
-            count = sum(call.where.overlaps(each) for each in proof.erased)
-            erasing.one_call(call.where, count)
-            done += count
-
-            def put_back(lost: Sequence[Range], call: Range = call.where) -> None:
-                places = joined((*lost, call))
-                kept = keeping.kept.within(places)
-                Programming(opened, self._phases).program(kept)
-                Inspection(opened, self._phases).verify(kept, (), VerifyMode.DIGEST)
-                keeping.done()
-
-            if not proof.is_erased(call):
-                self._write_over(opened, proof, call.where, content.within((call.where,)))
-            proof.check(call, put_back)
-            if proof.written_over:
-                break
-        return done
-
-    def _write_over(self, opened: LoadedLoader, proof: EraseProof, where: Range, content: Content) -> None:
-        """Write a sector whole that an erase left as it was, and see that Write takes away what was there.
-
-        Raises EraseFailed where it does not.
-        """
-        storage = opened.loader.storage
-        failed = EraseFailed(
-            f"SectorErase of {where} returned 1, but the sector holds what it held. It is write-protected or worn, or "
-            "needs another erase (--erase chip).",
-            address=where.address,
-            size=where.size,
-        )
-        if not content.pieces:
-            raise failed
-        whole = content.over(blank((where,), storage.erased_value))
-        try:
-            Programming(opened, self._phases).program(whole)
-            Inspection(opened, self._phases).verify(whole, (), VerifyMode.DIGEST)
-        except (CallFailed, Mismatch) as error:
-            raise failed from error
-        proof.written_over = True
-        self._observe(
-            Noted(
-                "empty-erase",
-                "SectorErase leaves sectors as they are, and Write takes away what was there: sectors are written "
-                "whole, one after the other.",
-            )
-        )
 
     def verify(self, jobs: Sequence[StorageJob]) -> Report:
         """Compare storages with the content of jobs; raises Mismatch."""
@@ -464,7 +282,7 @@ class Flasher:
             erasing.chip()
         else:
             whole = size == loader.storage.extent
-            done = self._proven(erasing, proof, keeping, opened)
+            done = erase_first(opened, self._phases, erasing, proof, keeping)
             erasing.sectors(sectors[done:], or_chip=whole and "MassErase" in loader.functions)
             keeping.done()
         Inspection(opened, self._phases).expect_blank(joined(sectors))
@@ -484,6 +302,17 @@ class Flasher:
         opened = self.open(loader)
         if call.function in _CHANGING:
             self._keeping(opened).called_raw(call.function)
+        unit = {"Read": opened.border, "Write": opened.unit}.get(call.function, 1)
+        odd = [each for each in call.arguments[:2] if each % unit]
+        if odd:
+            self._observe(
+                Noted(
+                    "odd-place",
+                    f"0x{odd[0]:X} is no multiple of {unit}: nothing is rounded here, and after such a "
+                    f"{call.function} some loaders return 1 and have done something else.",
+                    {"unit": unit},
+                )
+            )
         if init:
             opened.begin(Operation.READ)
         returned = opened.call(call)

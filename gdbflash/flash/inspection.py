@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 
 from gdbflash.errors import Mismatch
-from gdbflash.events import Phase
+from gdbflash.events import Noted, Phase, counted
 from gdbflash.flash.compare import Comparison
 from gdbflash.flash.phases import Phases
 from gdbflash.flash.survey import Survey
@@ -143,6 +143,11 @@ class Inspection:
             words = tuple(_whole_words(each) for each in places)
             self._verify_by_loader(content, joined(words))
             places = without(places, words)
+            if places:
+                rest = counted(_size(places), "byte")
+                self._phases.observe(
+                    Noted("verify-rounded", f"Verify takes whole words: {rest} beside them are compared by reading.")
+                )
         self._read_back(content, places, proven=True)
         self._read_blank(blank)
 

@@ -1,19 +1,16 @@
 """What the author or user of a loader should be told about it.
 
-What belongs here: the `Finding` value and pure checks of what a loader file says. A finding never stops anybody;
+What belongs here: pure checks of what a loader file says. A finding never stops anybody;
 what cannot work at all is a LoaderFileError instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
+from gdbflash.loaders.finding import Finding, Severity
 from gdbflash.loaders.storage import STRUCT_SIZE, StorageInfo, StorageType
 from gdbflash.ranges import Range
-
-Severity = Literal["info", "warning", "error"]
 
 SRAM = Range(0x10000000, 0x30000000)
 """Where STM32 devices have RAM: CCM and SRAM2 from 0x10000000, else the Armv7-M SRAM region up to 0x3FFFFFFF (Armv7-M
@@ -21,15 +18,6 @@ Architecture Reference Manual, B3.1). ITCM at 0 is left out: loaders use that ad
 RAM_GRAIN = 1024
 """Parts of RAM that loaders are linked into start at multiples of this; 0x20003000 (H5) is the oddest one seen."""
 ERASED_TO_ONES = frozenset({StorageType.NAND_FLASH, StorageType.NOR_FLASH, StorageType.SPI_FLASH})
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One remark: a stable code for programs, a sentence for people."""
-
-    code: str
-    severity: Severity
-    message: str
 
 
 def check_struct(symbol_size: int, available: int) -> Iterator[Finding]:

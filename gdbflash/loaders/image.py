@@ -13,7 +13,8 @@ from itertools import combinations, pairwise
 from operator import attrgetter
 
 from gdbflash.elf import ElfSection, ElfSegment
-from gdbflash.loaders.findings import SRAM, Finding
+from gdbflash.loaders.finding import Finding
+from gdbflash.loaders.findings import SRAM
 from gdbflash.loaders.loader import Segment
 from gdbflash.ranges import Range, joined, without
 

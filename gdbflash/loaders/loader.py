@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from gdbflash.loaders.demangle import demangled
-from gdbflash.loaders.findings import Finding
+from gdbflash.loaders.finding import Finding
 from gdbflash.loaders.static_base import StaticBase
 from gdbflash.loaders.storage import StorageInfo
 from gdbflash.ranges import Range, joined

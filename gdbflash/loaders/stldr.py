@@ -19,10 +19,11 @@ from gdbflash.elf import ElfFile, ElfSection, ElfSegment, ElfSymbol, is_elf
 from gdbflash.errors import LoaderFileError
 from gdbflash.files import read_file
 from gdbflash.loaders import findings as lint
-from gdbflash.loaders.findings import Finding
+from gdbflash.loaders.find_static_base import Code, decide
+from gdbflash.loaders.finding import Finding
 from gdbflash.loaders.image import Image, Overlap
 from gdbflash.loaders.loader import ExternalLoader, Segment, Symbol
-from gdbflash.loaders.static_base import Code, StaticBase, decide
+from gdbflash.loaders.static_base import StaticBase
 from gdbflash.loaders.storage import STRUCT_SIZE, StorageInfo, decode_storage_info
 from gdbflash.ranges import Range, joined
 

@@ -14,7 +14,8 @@ from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip.devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ram_around
 from gdbflash.onchip.digest import Routine
-from gdbflash.onchip.layout import PAINT, WORD, Layout, plan_layout
+from gdbflash.onchip.layout import PAINT, WORD, Layout
+from gdbflash.onchip.plan_layout import plan_layout
 from gdbflash.onchip.routine_code import ENTRY_CODE
 from gdbflash.options import CallOptions
 from gdbflash.ranges import Range

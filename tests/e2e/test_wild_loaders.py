@@ -11,7 +11,7 @@ from gdbflash.board.mishaps.occasion import Occasion
 from gdbflash.board.mishaps.places import Flip, Mishap, Return
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.onchip.devices import ram_around
-from gdbflash.onchip.layout import plan_layout
+from gdbflash.onchip.plan_layout import plan_layout
 from tests.support.boards import LOADER, running_board
 from tests.support.commandline import CommandLine
 from tests.support.wildkinds import KINDS, Bench, board_for

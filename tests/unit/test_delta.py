@@ -107,7 +107,7 @@ def test_without_keep_nothing_is_read() -> None:
 
 def test_where_nothing_is_erased_differing_pieces_are_programmed() -> None:
     delta = judged(job((0, 3 * SECTOR), erase=EraseMode.NONE), SAME, OTHER, BLANK)
-    assert delta == Delta((), (), (), (at(SECTOR, 2 * SECTOR),), (at(0, SECTOR),), ())
+    assert delta == Delta((), (), (), (at(SECTOR, 2 * SECTOR),), (at(0, SECTOR),), (), (at(SECTOR, SECTOR),))
 
 
 def chip(*states: State) -> Delta:

@@ -13,7 +13,7 @@ from gdbflash.commands.words import whole_range
 from gdbflash.errors import InputError, PlanError
 from gdbflash.images.formats import parse_image
 from gdbflash.loaders.stldr import parse_loader
-from gdbflash.onchip.layout import plan_layout
+from gdbflash.onchip.plan_layout import plan_layout
 from gdbflash.plan.jobs import EraseMode, plan_erase, plan_write
 from gdbflash.ranges import Range
 from tests.support import stldr

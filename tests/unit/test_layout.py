@@ -11,7 +11,8 @@ from gdbflash.errors import PlanError
 from gdbflash.loaders.static_base import StaticBase
 from gdbflash.onchip.devices import idcode_addresses, ram_around
 from gdbflash.onchip.digest import Key, Routine
-from gdbflash.onchip.layout import Layout, plan_layout
+from gdbflash.onchip.layout import Layout
+from gdbflash.onchip.plan_layout import plan_layout
 from gdbflash.ranges import Range
 from tests.support.values import KIB, make_loader
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gdbflash.cli.main import main
-from gdbflash.loaders.findings import Finding
+from gdbflash.loaders.finding import Finding
 from gdbflash.loaders.stldr import parse_loader
 from tests.support import stldr
 from tests.support.stldr import BASIC, Sym, arrange, shape

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from gdbflash.loaders.disassembly import NoDisassembler, uses_of_r9
-from gdbflash.loaders.static_base import Code, StaticBase, decide
+from gdbflash.loaders.find_static_base import Code, decide
+from gdbflash.loaders.static_base import StaticBase
 from gdbflash.loaders.stldr import parse_loader
 from gdbflash.ranges import Range
 from tests.support import stldr
