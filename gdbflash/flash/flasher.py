@@ -28,7 +28,8 @@ from gdbflash.onchip import quiesce
 from gdbflash.onchip.call import Call, Returned
 from gdbflash.onchip.faults import exception_name
 from gdbflash.onchip.loaded import LoadedLoader, Operation, find_room, load
-from gdbflash.onchip.placement import Save, identify
+from gdbflash.onchip.placement import identify
+from gdbflash.onchip.prove_ram import Save
 from gdbflash.onchip.state import sweep
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
 from gdbflash.plan.jobs import StorageJob, plan_storage

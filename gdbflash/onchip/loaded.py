@@ -20,8 +20,9 @@ from gdbflash.onchip.initialising import INIT_SECONDS, Initialising
 from gdbflash.onchip.intact import OwnCode
 from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_used
 from gdbflash.onchip.own_interrupt import LOOK_SECONDS, waits_for_own_tick
-from gdbflash.onchip.placement import DeviceIdentity, Save, choose_layout, identify, initial_memory, placed
+from gdbflash.onchip.placement import DeviceIdentity, choose_layout, identify, initial_memory, placed
 from gdbflash.onchip.plan_layout import STRAYS
+from gdbflash.onchip.prove_ram import Save
 from gdbflash.onchip.state import Identity
 from gdbflash.onchip.workarea import watched
 from gdbflash.options import CallOptions

@@ -5,7 +5,6 @@ What belongs here: everything before a loader is in RAM. What is done with one t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gdbflash.errors import PrepareError, TargetError
@@ -16,6 +15,7 @@ from gdbflash.onchip.devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ra
 from gdbflash.onchip.digest import Routine
 from gdbflash.onchip.layout import PAINT, WORD, Layout
 from gdbflash.onchip.plan_layout import plan_layout
+from gdbflash.onchip.prove_ram import Save, grown, is_memory
 from gdbflash.onchip.routine_code import ENTRY_CODE
 from gdbflash.options import CallOptions
 from gdbflash.ranges import Range
@@ -69,10 +69,6 @@ def _word(target: Target, address: int) -> int | None:
         return None
 
 
-Save = Callable[[Sequence[Range]], None]
-"""Told which RAM is about to be used, before it is."""
-
-
 def choose_layout(
     target: Target, loader: ExternalLoader, device: DeviceIdentity, options: CallOptions, save: Save | None = None
 ) -> Layout:
@@ -80,12 +76,12 @@ def choose_layout(
 
     Raises PlanError when no RAM is known or it is too small, PrepareError when the proof fails.
     """
-    stretches = (options.ram,) if options.ram else ram_around(loader.link_address, device.device_id)
+    stretches = (options.ram,) if options.ram else _stretches(target, loader, device, save)
     for ram in stretches:
         layout = plan_layout(loader, ram, largest_buffer=options.largest_buffer, static_base=options.static_base)
-        if save is not None:
-            save((*layout.used, *loader.owned))
-        if _is_memory(target, layout.last_word):
+        if is_memory(target, layout.last_word, save):
+            if save is not None:
+                save((*layout.used, *loader.owned))
             return layout
     raise PrepareError(
         f"The RAM {stretches[-1]} does not hold what is written to its end (0x{layout.last_word:08X}). "
@@ -94,15 +90,14 @@ def choose_layout(
     )
 
 
-def _is_memory(target: Target, address: int) -> bool:
-    for pattern in (PAINT, bytes(255 - byte for byte in PAINT)):
-        try:
-            target.write_memory(address, pattern)
-            if target.read_memory(address, WORD) != pattern:
-                return False
-        except TargetError:
-            return False
-    return True
+def _stretches(target: Target, loader: ExternalLoader, device: DeviceIdentity, save: Save | None) -> tuple[Range, ...]:
+    """Name the RAM round a loader: of a known device what its manual says, else as much as is proven."""
+    stretches = ram_around(loader.link_address, device.device_id)
+    if device.device_id is not None:
+        return stretches
+    start = stretches[0].address
+    size = grown(target, start, save)
+    return (Range(start, size),) if size else stretches
 
 
 def initial_memory(loader: ExternalLoader, layout: Layout, routine: Routine) -> Content:

@@ -80,7 +80,7 @@ def test_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str, 
         assert isinstance(frame, dict)
         assert isinstance(pc, dict)
         assert isinstance(stack, dict)
-        assert (frame["r0"], frame["r1"]) == (FLASH, 7), "the frame holds the call's arguments"
+        assert (frame["r0"], frame["r1"]) == (FLASH, 256), "the frame holds the arguments: a page"
         assert frame["pc"] == pc["address"]
         assert stack["canary_lives"] is True
         assert 0 < stack["used"] < 200

@@ -45,7 +45,7 @@ def test_a_bus_fault_through_openocd(transport: str, image: Path, capsys: pytest
     captured = capsys.readouterr()
     error = json.loads(captured.out.splitlines()[-1])["error"]
     assert (error["kind"], error["stopped_by"], error["cause"]) == ("call-stopped", "fault", CAUSE)
-    assert (error["frame"]["r0"], error["frame"]["r1"]) == (FLASH, 7)
+    assert (error["frame"]["r0"], error["frame"]["r1"]) == (FLASH, 256)
     assert error["pc"]["symbol"].startswith("Write")
     assert re.search(rf"^  => 0x{error['pc']['address']:08X}  ldr", captured.err, re.MULTILINE)
 

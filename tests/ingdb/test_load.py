@@ -45,7 +45,7 @@ def test_a_program_with_data_in_external_flash_runs_because_the_data_is_right(
     for terminal in sit_down(gdb, board, program, tmp_path / "state"):
         board.chip.memory[0x10000 - 4 : 0x10000] = b"kept"
         shown = terminal.run("gdbflash load")
-        assert "Programmed 1.172 KiB" in shown
+        assert "Programmed 1.25 KiB" in shown
         assert "into internal flash." in shown
         assert "1200 bytes written and verified, 0 sectors erased" in shown
         assert f"all of {program} compared." in shown
