@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from gdbflash.errors import CommandRefused, GdbflashError, PlanError, TargetError
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.mi.find_gdb import start_gdb
-from gdbflash.onchip.devices import CPUID_ADDRESS, DEVICES, ram_around
+from gdbflash.onchip.device_table import DEVICES
+from gdbflash.onchip.devices import CPUID_ADDRESS, ram_around
 from gdbflash.onchip.placement import DeviceIdentity, identify
 from gdbflash.onchip.plan_layout import plan_layout
 from gdbflash.options import After

@@ -5,7 +5,7 @@ What belongs here: capstone, a C library that may be missing inside GDB, and the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -48,8 +48,8 @@ class R9Uses:
             self.largest = max(self.largest, offset)
 
 
-def uses_of_r9(code: Iterable[tuple[int, bytes]], functions: frozenset[int]) -> R9Uses:
-    """Look through stretches of Thumb code, an address and bytes each; functions: where functions begin.
+def uses_of_r9(image: Sequence[tuple[int, bytes]], code: Iterable[Range], functions: frozenset[int]) -> R9Uses:
+    """Look through Thumb code in an image, which is an address and bytes each; functions: where functions begin.
 
     Raises NoDisassembler. Source: Arm, Armv7-M Architecture Reference Manual, A6.
     """
@@ -60,7 +60,8 @@ def uses_of_r9(code: Iterable[tuple[int, bytes]], functions: frozenset[int]) -> 
     decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
     decoder.skipdata = True
     uses = R9Uses()
-    for address, data in code:
+    memory = dict(image)
+    for address, data in _parts(image, code):
         literals = _literals(decoder, address, data)
         spans = tuple(_functions_with_r9(decoder, address, data, functions))
         if not spans:
@@ -69,9 +70,18 @@ def uses_of_r9(code: Iterable[tuple[int, bytes]], functions: frozenset[int]) -> 
         for span in spans:
             start = span.address - address
             instructions = decoder.disasm(data[start : start + span.size], span.address)
-            _follow((each for each in instructions if each.address & ~3 not in literals), {address: data}, uses)
+            _follow((each for each in instructions if each.address & ~3 not in literals), memory, uses)
         decoder.detail = False
     return uses
+
+
+def _parts(image: Sequence[tuple[int, bytes]], places: Iterable[Range]) -> Iterator[tuple[int, bytes]]:
+    """Cut places out of an image."""
+    for place in places:
+        for address, data in image:
+            start, end = max(place.address, address), min(place.end, address + len(data))
+            if start < end:
+                yield start, data[start - address : end - address]
 
 
 @cache

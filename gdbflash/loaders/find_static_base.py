@@ -21,6 +21,8 @@ class Code:
 
     image: tuple[tuple[int, bytes], ...]
     """Stretches with their addresses."""
+    code: tuple[Range, ...]
+    """What of it is instructions, as far as is known."""
     functions: frozenset[int]
     """Where functions begin, as far as symbols tell."""
     data: Range | None
@@ -37,7 +39,7 @@ def decide(code: Code) -> StaticBase:
     if code.armlink and code.data:
         return _data(code.data, "the section of writable data, as Arm's linker lays it out")
     try:
-        uses = uses_of_r9(code.image, code.functions)
+        uses = uses_of_r9(code.image, code.code, code.functions)
     except NoDisassembler:
         return _by_attributes(code)
     if not uses.any:

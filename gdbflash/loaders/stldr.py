@@ -60,9 +60,12 @@ def _static_base(loader: ExternalLoader, file: ElfFile) -> StaticBase:
     names = {each.name for each in sections}
     data = joined(Range(each.address, each.size) for each in sections if each.writable and not each.executable)
     attributes = file.attributes()
+    # Where the file tells which bytes are code, only those are looked at: tables read as instructions, too.
+    code = loader.code or joined(Range(each.address, each.size) for each in sections if each.executable)
     return decide(
         Code(
             image=tuple((each.address, each.data) for each in loader.load_segments if each.data),
+            code=code or joined(each.where for each in loader.load_segments),
             functions=frozenset(each.address for each in loader.symbols),
             data=next((each for each in data if any(each.address in own for own in loader.owned)), None),
             armlink="PrgData" in names,

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from gdbflash.errors import ConnectionLost, GdbflashError
+from gdbflash.errors import ConnectionLost, GdbflashError, MemoryAccessError
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import faults
 from gdbflash.onchip.call import Call, Unreturned
 from gdbflash.onchip.faults import ExceptionReturn, Frame
 from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_used
-from gdbflash.onchip.own_interrupt import handler_of
 from gdbflash.ranges import Range
 from gdbflash.target import Instruction, Stop, StopReason, Target
 
@@ -34,6 +33,12 @@ _CODE = 8
 """Bytes on each side of PC that are compared with the loader's file."""
 
 _T = TypeVar("_T")
+
+LOOK_SECONDS = 1.0
+"""After so long a call is halted once to see whether it waits for its own SysTick."""
+_ICSR, _VTOR, _SYST_CSR = 0xE000ED04, 0xE000ED08, 0xE000E010
+_SYSTICK = 15
+_PENDSTSET, _TICKINT_AND_ENABLE = 1 << 26, 0b11
 
 
 @dataclass(frozen=True)
@@ -227,3 +232,29 @@ def _with_samples(target: Target, seen: Evidence) -> Evidence:
         if stop.reason is StopReason.ELSEWHERE:
             break
     return replace(seen, samples=tuple(samples))
+
+
+def waits_for_own_tick(target: Target, loader: ExternalLoader) -> bool:
+    """Tell whether SysTick is on and pending in a halted core, and its handler is one of the loader's.
+
+    Calls begin with interrupts masked, for what a running program left on must not come in between; a HAL_Delay whose
+    ticks are counted by the loader's own handler then waits for ever. Source: Armv7-M ARM, B3.2.4 (ICSR), B3.2.5
+    (VTOR), B3.3.3 (SYST_CSR); an Armv6-M core may have no VTOR, which reads as 0 then.
+    """
+    try:
+        icsr, control = _word(target, _ICSR), _word(target, _SYST_CSR)
+        if not icsr & _PENDSTSET or control & _TICKINT_AND_ENABLE != _TICKINT_AND_ENABLE:
+            return False
+        handler = handler_of(target, _SYSTICK)
+    except MemoryAccessError:
+        return False
+    return any(handler in each for each in loader.owned)
+
+
+def handler_of(target: Target, exception: int) -> int:
+    """Give the address that the vector table has for an exception; raises MemoryAccessError."""
+    return _word(target, _word(target, _VTOR) + 4 * exception) & ~1
+
+
+def _word(target: Target, address: int) -> int:
+    return int.from_bytes(target.read_memory(address, WORD), "little")

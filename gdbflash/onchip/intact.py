@@ -1,16 +1,24 @@
-"""See that our own code in RAM is what it was: a loader may write where it declares nothing.
+"""See that what no call changes in RAM is what it was.
 
-What belongs here: which bytes no call changes, and what is said where one did.
+What belongs here: which bytes tell, and what is said where one of them changed. A loader may write where it declares
+nothing. And the server may run code of its own where a loader lies: OpenOCD computes CRCs and programs its own flash
+banks by code that it puts at the start of the target's work area, without keeping what was there; another of its
+clients, or an IDE, may ask for that between two of our calls.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from gdbflash.errors import StrayWrite, TargetError
 from gdbflash.onchip.digest import Routine
 from gdbflash.onchip.layout import Layout
 from gdbflash.onchip.routine_code import ENTRY_CODE
-from gdbflash.ranges import Range
+from gdbflash.ranges import Range, joined
 from gdbflash.target import Target
+
+LEAST, MOST = 8, 32
+"""Bytes that are looked at: one short packet, and enough that no two programs hold the same there."""
 
 
 class OwnCode:
@@ -53,3 +61,17 @@ def changed(target: Target, function: str, address: int, expected: bytes, actual
         expected=expected[offset : offset + 4].hex(),
         actual=actual[offset : offset + 4].hex(),
     )
+
+
+def watched(area: range | None, constant: Iterable[Range]) -> Range | None:
+    """Choose the bytes that code in the work area overwrites first, out of those that no call changes.
+
+    None where the area holds none of them: the server leaves the loader alone then.
+    """
+    if area is None:
+        return None
+    for each in joined(constant):
+        start, end = max(each.address, area.start), min(each.end, area.stop)
+        if end - start >= LEAST:
+            return Range(start, min(end - start, MOST))
+    return None

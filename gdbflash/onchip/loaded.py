@@ -16,15 +16,14 @@ from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import autopsy, evidence, unfinished
 from gdbflash.onchip.call import Call, Look, Returned, Unreturned, expect_success, perform
 from gdbflash.onchip.digest import Key, Routine
+from gdbflash.onchip.evidence import LOOK_SECONDS, waits_for_own_tick
 from gdbflash.onchip.initialising import INIT_SECONDS, Initialising
-from gdbflash.onchip.intact import OwnCode
+from gdbflash.onchip.intact import OwnCode, watched
 from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_used
-from gdbflash.onchip.own_interrupt import LOOK_SECONDS, waits_for_own_tick
 from gdbflash.onchip.placement import DeviceIdentity, choose_layout, identify, initial_memory, placed
 from gdbflash.onchip.plan_layout import STRAYS
 from gdbflash.onchip.prove_ram import Save
 from gdbflash.onchip.state import Identity
-from gdbflash.onchip.workarea import watched
 from gdbflash.options import CallOptions
 from gdbflash.plan.borders import read_border, units_of, write_unit
 from gdbflash.plan.jobs import EraseStep, need

@@ -5,27 +5,26 @@ What belongs here: everything before a loader is in RAM. What is done with one t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gdbflash.errors import PrepareError, TargetError
 from gdbflash.events import Detailed
 from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader
-from gdbflash.onchip.devices import CPUID_ADDRESS, DEVICES, idcode_addresses, ram_around
+from gdbflash.onchip.device_table import DEVICES
+from gdbflash.onchip.devices import CPUID_ADDRESS, idcode_addresses, ram_around
 from gdbflash.onchip.digest import Routine
 from gdbflash.onchip.layout import PAINT, WORD, Layout
 from gdbflash.onchip.plan_layout import plan_layout
 from gdbflash.onchip.prove_ram import Save, grown, is_memory
 from gdbflash.onchip.routine_code import ENTRY_CODE
 from gdbflash.options import CallOptions
-from gdbflash.ranges import Range
+from gdbflash.ranges import Range, joined
 from gdbflash.target import Target
 
 _BKPT = bytes.fromhex("00be00be")
 """Two BKPT #0 on the return word: the net below the breakpoint."""
-
-
-_UNIQUE_ID_SIZE = 12
 
 
 @dataclass(frozen=True)
@@ -46,17 +45,19 @@ def identify(target: Target, link_address: int) -> DeviceIdentity:
             continue
         if device.unique_id is None:
             return DeviceIdentity(device_id)
-        return DeviceIdentity(device_id, _unique_id(target, device.unique_id))
+        places = [device.unique_id + offset for offset in device.id_offsets]
+        return DeviceIdentity(device_id, _unique_id(target, places))
     return DeviceIdentity(None)
 
 
-def _unique_id(target: Target, address: int) -> str:
+def _unique_id(target: Target, places: Sequence[int]) -> str:
     """Read the 96 bits that tell a unit from all others, in hex; empty where two reads differ or all bytes are equal.
 
     What is 0x00 or 0xFF all over is no ID, but flash that is locked or not there.
     """
     try:
-        once, again = (target.read_memory(address, _UNIQUE_ID_SIZE) for _ in range(2))
+        words = joined(Range(place, WORD) for place in places)
+        once, again = (b"".join(target.read_memory(each.address, each.size) for each in words) for _ in range(2))
     except TargetError:
         return ""
     return once.hex() if once == again and len(set(once)) > 1 else ""

@@ -252,7 +252,7 @@ def test_ram_where_devices_usually_have_it_need_not_be_named(
             assert tool("read", hex(SF2.flash), "100000", "-o", back, *ram, ram=False) == 0
             calls.append(tool.result["calls"])
             assert back.read_bytes() == with_image(b"an image")[:100000]
-        assert calls[0] > calls[1], "more RAM makes fewer calls"
+        assert calls[0] == calls[1], "as much is found as there is"
         assert qemu.content()[: len(BEFORE)] == with_image(b"an image")
 
 

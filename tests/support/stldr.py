@@ -317,7 +317,8 @@ def _info_place(row: Mapping[str, Any]) -> int:
 
 def _filler(row: Mapping[str, Any], address: int, size: int) -> bytes:
     place = row["storage_info"]["address"] if "storage_info" in row else _info_place(row)
-    data = bytearray(index * 7 + 1 & 0xFF for index in range(size))
+    # Halfwords that read as harmless instructions (movs r0, #n), all different from their neighbours.
+    data = bytearray(0x20 if index % 2 else index * 7 + 1 & 0xFF for index in range(size))
     if address <= place < address + size:
         keys = ("name", "type", "base", "size", "page", "erased", "sectors")
         info = storage_info(*(row[key] for key in keys))[: address + size - place]

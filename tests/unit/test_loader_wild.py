@@ -12,6 +12,7 @@ import pytest
 from gdbflash.errors import LoaderFileError
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.loaders.stldr import parse_loader
+from gdbflash.onchip.plan_layout import plan_layout
 from gdbflash.ranges import Range, without
 from tests.support import stldr
 
@@ -90,3 +91,20 @@ def test_a_stripped_file_is_named_as_that(name: str) -> None:
     elf = stldr.Elf((stldr.Load((stldr.Section("P1", 0x20000004, bytes(64)),)),), None)
     with pytest.raises(LoaderFileError, match="stripped"):
         parse_loader(stldr.elf_file(elf), name)
+
+
+CORPUS: dict[str, dict[str, Any]] = json.loads((FIXTURES / "corpus-facts.json").read_text())
+
+
+@pytest.mark.parametrize("name", sorted({*SOUND, *CORPUS}))
+def test_nothing_of_ours_lies_in_what_a_loader_owns(name: str) -> None:
+    loader = parsed(name) if name in SOUND else parse_loader(stldr.stldr(stldr.from_row(CORPUS[name])), name)
+    start = loader.return_address & ~0xFFF
+    room = max(each.end for each in loader.owned if each.address >= start) - start
+    for size in (room + 8 * 1024, 512 * 1024):
+        layout = plan_layout(loader, Range(start, size))
+        assert not any(mine.overlaps(theirs) for mine in layout.used if mine.size for theirs in loader.owned)
+        assert all(mine.address in layout.ram and mine.end <= layout.ram.end for mine in layout.used if mine.size)
+        assert layout.strays.size >= 512
+        base = layout.static_base
+        assert base in layout.scratch or any(base in each for each in loader.owned) or base == 0

@@ -38,7 +38,8 @@ POOL = "10b5 0048 10bd 4c44 0258"  # loads the word 0x5802444C, which reads as a
 
 def code(text: str, **more: Any) -> Code:
     facts: dict[str, Any] = {"data": None, "armlink": False, "iar": False, "attribute": False, **more}
-    return Code(((AT, bytes.fromhex(text)),), frozenset({AT}), **facts)
+    data = bytes.fromhex(text)
+    return Code(((AT, data),), (Range(AT, len(data)),), frozenset({AT}), **facts)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def no_capstone(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_capstone")
 def test_without_a_disassembler_attributes_and_sections_decide() -> None:
     with pytest.raises(NoDisassembler):
-        uses_of_r9((), frozenset())
+        uses_of_r9((), (), frozenset())
     assert decide(code(OFFSET, data=DATA, armlink=True)).address == DATA.address
     assert decide(code(OFFSET, data=DATA, attribute=True)).address == DATA.address
     assert decide(code(ABSOLUTE, iar=True)).address == 0

@@ -21,9 +21,9 @@ from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import started
 from gdbflash.mi.target import MiTarget
 from gdbflash.onchip.entry import Entry
+from gdbflash.onchip.intact import LEAST, MOST, watched
 from gdbflash.onchip.loaded import Operation
 from gdbflash.onchip.plan_layout import plan_layout
-from gdbflash.onchip.workarea import LEAST, MOST, watched
 from gdbflash.options import After, CallOptions, RunOptions, VerifyMode
 from gdbflash.plan.jobs import plan_write
 from gdbflash.ranges import Range
