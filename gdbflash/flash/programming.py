@@ -10,13 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from gdbflash.errors import CallFailed, TargetError
 from gdbflash.events import Noted
 from gdbflash.flash.phases import Phases
 from gdbflash.images.content import Content
+from gdbflash.onchip.call import Returned
 from gdbflash.onchip.loaded import LoadedLoader, Operation
 from gdbflash.plan.borders import call_border
 from gdbflash.plan.pace import Cut, Pace
-from gdbflash.ranges import Range
+from gdbflash.ranges import Range, slices
 
 FIRST_CALL = 16 * 1024
 """Bytes that the first call programs: not much more than a second even for an EEPROM of 64-byte pages."""
@@ -62,7 +64,7 @@ class Programming:
         done = 0
         while (where := cut.take()) is not None:
             begun = time.monotonic()
-            returned = self._opened.write(where.address, content.read(where))
+            returned = self._write(where, content.read(where))
             whole = time.monotonic() - begun
             cut.pace.learn(where.size, whole)
             advance(where.size)
@@ -102,7 +104,27 @@ class Programming:
             self._phases.observe(
                 Noted("sent-again", "What was sent to RAM while Write ran did not arrive there: it is sent again.")
             )
-        self._opened.write(where.address, data, place=buffer.address)
+        self._write(where, data, buffer.address)
+
+    def _write(self, where: Range, data: bytes, place: int | None = None) -> Returned | None:
+        """Program data; raises CallFailed, which says whether the data is there all the same."""
+        try:
+            return self._opened.write(where.address, data, place=place)
+        except CallFailed as error:
+            there = self._is_there(where, data)
+            if there is None:
+                raise
+            how = "are there all the same" if there else "are not there"
+            raise error.reworded(f"{error.message} The bytes {how}.", there=there) from error
+
+    def _is_there(self, where: Range, data: bytes) -> bool | None:
+        """Look whether data is there; None where that cannot be seen."""
+        try:
+            self._opened.begin(Operation.VERIFY)
+            found = b"".join(self._opened.read(piece) for piece in slices((where,), self._opened.slice))
+        except TargetError:
+            return None
+        return found == data
 
     def _halves(self) -> tuple[Range, Range]:
         buffer = self._opened.layout.buffer

@@ -172,6 +172,7 @@ class Commands:
                 f"  page       {bytes_in_words(storage.page_size)}, erased 0x{storage.erased_value:02X}\n"
                 f"  functions  {functions}\n"
                 f"  linked at  0x{found.link_address:08X}, return trap at 0x{found.return_address:08X}\n"
+                f"  r9         {found.static_base.in_words}\n"
             )
             for finding in found.findings:
                 say(f"  {finding.severity}: {finding.message}\n")

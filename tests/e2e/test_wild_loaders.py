@@ -13,6 +13,7 @@ from gdbflash.loaders.stldr import load_loader
 from gdbflash.onchip.devices import ram_around
 from gdbflash.onchip.plan_layout import plan_layout
 from tests.support.boards import LOADER, running_board
+from tests.support.cbuild import build
 from tests.support.commandline import CommandLine
 from tests.support.wildkinds import KINDS, Bench, board_for
 
@@ -140,6 +141,23 @@ def test_a_protected_sector_is_told_from_one_that_write_erases(writes: bool, run
         assert "It is write-protected or worn, or needs another erase" in written.shown
         assert "Bytes to keep are safe in" in written.shown
         assert bytes(board.chip.memory[SECTOR:AREA]) == b"\x55" * (AREA - SECTOR)
+
+
+@pytest.mark.parametrize(("writes", "how"), [(True, "are there all the same"), (False, "are not there")])
+def test_a_write_that_returns_0_says_whether_the_bytes_are_there(
+    writes: bool, how: str, run: CommandLine, tmp_path: Path
+) -> None:
+    image = tmp_path / "image.bin"
+    image.write_bytes(random.Random(8).randbytes(256))
+    loader = build("misbehaving", "WRITE_RETURNS=0") if writes else LOADER
+    with running_board() as board:
+        if not writes:
+            write = load_loader(LOADER).functions["Write"] & ~1
+            board.machine.plan_mishaps([Mishap(write, Return(0), Occasion(1, None))])
+        written = run("write", f"{image}@{FLASH:#x}", "--connect", board.endpoint, "-l", str(loader))
+        assert (written.code, written.result["error"]["kind"]) == (1, "call-failed"), written.shown
+        assert "returned 0 instead of 1. The loader reports a failure" in written.shown
+        assert f"The bytes {how}." in written.shown
 
 
 def test_erase_with_a_loader_that_cannot_says_so(run: CommandLine) -> None:
