@@ -70,7 +70,9 @@ def uses_of_r9(image: Sequence[tuple[int, bytes]], code: Iterable[Range], functi
         for span in spans:
             start = span.address - address
             instructions = decoder.disasm(data[start : start + span.size], span.address)
-            _follow((each for each in instructions if each.address & ~3 not in literals), memory, uses)
+            function = [each for each in instructions if each.id and each.address & ~3 not in literals]
+            if not any(map(_sets_r9, function)):
+                _follow(function, memory, uses)
         decoder.detail = False
     return uses
 
@@ -114,6 +116,13 @@ def _functions_with_r9(decoder: Any, address: int, data: bytes, functions: froze
         yield Range(start, address + len(data) - start)
 
 
+def _sets_r9(each: Any) -> bool:
+    """Tell whether an instruction gives r9 a value: where it is the static base, no function does."""
+    if each.mnemonic.startswith(("pop", "ldm")):
+        return False
+    return any(each.reg_name(number) in _R9 for number in each.regs_access()[1])
+
+
 def _follow(instructions: Iterable[Any], image: Mapping[int, bytes], uses: R9Uses) -> None:
     """Go through one function in the order of its code, with what its registers are known to hold."""
     known: dict[str, int] = {}
@@ -121,8 +130,6 @@ def _follow(instructions: Iterable[Any], image: Mapping[int, bytes], uses: R9Use
     based: dict[str, int] = {"sb": 0}
     """Offsets from the static base by register."""
     for each in instructions:
-        if each.id == 0:  # data between the code
-            continue
         _use(each, known, based, uses)
         _result(each, known, based, image)
 
