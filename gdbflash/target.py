@@ -12,7 +12,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+from gdbflash.ranges import Range
 
 
 class StopReason(enum.Enum):
@@ -75,6 +78,14 @@ class Instruction:
     text: str
 
 
+@dataclass(frozen=True)
+class FlashRegion:
+    """A stretch of internal flash that the server programs, in blocks of so many bytes."""
+
+    where: Range
+    block: int
+
+
 class Target(Protocol):
     """A microcontroller under debug.
 
@@ -125,6 +136,12 @@ class Target(Protocol):
 
     def resume(self) -> None:
         """Let the core go on from PC; the target can only be closed afterwards."""
+
+    def flash_regions(self) -> tuple[FlashRegion, ...]:
+        """List the internal flash that the server says it programs; empty where it says nothing."""
+
+    def load(self, path: Path, size: int) -> None:
+        """Have the debugger load a file of size bytes, flash by the server's means; raises TargetError."""
 
     def monitor(self, command: str) -> str:
         """Pass a command to the server and return what it printed; raises CommandRefused."""

@@ -127,7 +127,8 @@ def _requesting(name: str) -> None:
 
     @command(commands, name)
     def carry_out(settings: Settings, reach: Reach, **said: Any) -> Data:
-        request = REQUESTS[name](reach.loaders(), **said)
+        loaders = () if name == "load" and not reach.loader else reach.loaders()
+        request = REQUESTS[name](loaders, **said)
         if request.announced is not None:
             settings.observe(request.announced)
         if request.ends_here:

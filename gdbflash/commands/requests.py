@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gdbflash.commands.words import load_images, parse_number, whole_range
+from gdbflash.commands.words import entry_of, load_images, parse_number, whole_range
 from gdbflash.errors import InputError, JsonValue
 from gdbflash.events import Planned, counted
+from gdbflash.images.content import Content
 from gdbflash.images.output import OutputFile
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.loaders.stldr import load_loader
@@ -30,8 +31,9 @@ from gdbflash.plan.jobs import (
     plan_verify,
     plan_write,
 )
+from gdbflash.plan.program import split_program
 from gdbflash.plan.summary import planned
-from gdbflash.ranges import Range
+from gdbflash.ranges import Range, joined
 
 if TYPE_CHECKING:
     from gdbflash.flash.flasher import Flasher, Report
@@ -144,14 +146,45 @@ def write(
     full: bool,
     keep: bool,
     dry_run: bool,
+    only_external: bool = False,
 ) -> Write:
     """Decide a write; raises InputError, ImageFileError, PlanError."""
-    jobs = plan_write(loaders, load_images(images), erase=EraseMode(erase) if erase else None, keep=keep)
+    content = load_images(images)
+    if only_external:
+        content = content.within(joined(each.storage.span for each in loaders))
+    jobs = plan_write(loaders, content, erase=EraseMode(erase) if erase else None, keep=keep)
     mode = VerifyMode(verify)
     if mode is VerifyMode.LOADER:
         for job in jobs:
             need(job.loader, "Verify")
     return Write(loaders, jobs, mode, full, dry_run)
+
+
+@dataclass(frozen=True)
+class Load(Request):
+    """Bring a whole program to where its parts belong."""
+
+    content: Content
+    entry: int | None
+    mode: VerifyMode
+    keep: bool
+
+    def run(self, flasher: Flasher) -> Outcome:
+        """Program all parts, and compare them."""
+        report = flasher.load(self.content, self.entry, self.loaders, self.mode, keep=self.keep)
+        written = counted(report.bytes - report.bytes_skipped, "byte")
+        there = f"{counted(report.bytes_skipped, 'byte')} already there, " if report.bytes_skipped else ""
+        begins = f", start address 0x{self.entry & ~1:08x}" if self.entry is not None else ""
+        return outcome_of(f"{there}{written} loaded and compared{begins}", report, entry=self.entry)
+
+
+def load(loaders: tuple[ExternalLoader, ...], *, images: Sequence[str], verify: str, keep: bool) -> Load:
+    """Decide a load; raises InputError, ImageFileError, PlanError."""
+    if not images:
+        raise InputError("Say which program: load IMAGE, such as the ELF or HEX file of your build.")
+    content, entry = load_images(images), entry_of(images)
+    split_program(content, entry, [each.storage.span for each in loaders], ())  # what is never programmed
+    return Load(loaders, content, entry, VerifyMode(verify), keep)
 
 
 @dataclass(frozen=True)
@@ -311,6 +344,7 @@ def call(loaders: tuple[ExternalLoader, ...], *, function: str, arguments: Seque
 
 REQUESTS: Mapping[str, Callable[..., Request]] = {
     "write": write,
+    "load": load,
     "read": read,
     "verify": verify,
     "erase": erase,

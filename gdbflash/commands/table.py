@@ -139,6 +139,8 @@ class Command:
     """It works on a target, with loaders."""
     leaves: bool = True
     """It can be said how the target is left."""
+    stays_in: FrontEnd | None = None
+    """The front end where it cannot all the same: the program that it loads is at its beginning then."""
     writes: bool = False
     """It changes bytes of the storage beside those that it is given."""
     only: Only | None = None
@@ -149,7 +151,7 @@ class Command:
 
     def all_options(self, front_end: FrontEnd) -> tuple[Option, ...]:
         """Give the options of a front end's command, its own first."""
-        has = {"after": self.leaves, "kept": self.writes}
+        has = {"after": self.leaves and self.stays_in is not front_end, "kept": self.writes}
         reach = tuple(each for each in REACH if has.get(each.name, True)) if self.reaches else ()
         return tuple(each for each in (*self.options, *reach) if each.is_in(front_end))
 
@@ -285,9 +287,19 @@ COMMANDS = (
             _VERIFY,
             Option("full", "Write also what is there already", Kind.FLAG, default=False),
             _KEEP,
+            Option("only-external", "Leave out what lies in no loader's storage", Kind.FLAG, default=False),
             Option("dry-run", "Show the plan and end", Kind.FLAG, default=False),
         ),
         writes=True,
+    ),
+    Command(
+        "load",
+        "Load a whole program: its external parts through the loaders, internal flash and RAM by the server.",
+        "A bin needs @ADDRESS. All is compared.",
+        (Argument("images", "IMAGE[@ADDRESS]", many=True, optional_in=FrontEnd.GDB, names=Files.FILE),),
+        (_VERIFY, _KEEP),
+        writes=True,
+        stays_in=FrontEnd.GDB,
     ),
     Command(
         "read",
@@ -337,16 +349,6 @@ COMMANDS = (
             Option("output", "The .hex file of export", metavar="FILE", short="o", names=Files.FILE),
         ),
         writes=True,
-    ),
-    Command(
-        "load",
-        "Load a program: its external parts through the loaders, the rest by GDB's load.",
-        "",
-        (Argument("file", "ELF", optional=True, names=Files.FILE),),
-        (_VERIFY, _KEEP),
-        leaves=False,
-        writes=True,
-        only=Only(FrontEnd.GDB, "it goes on with GDB's own `load`"),
     ),
     Command(
         "loader",

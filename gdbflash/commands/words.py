@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gdbflash.errors import InputError
 from gdbflash.images.content import Content
-from gdbflash.images.formats import load_image, merge_images
+from gdbflash.images.formats import entry_point, load_image, merge_images
 from gdbflash.ranges import Range
 
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F_]{1,99}|[0-9][0-9_]{0,99})([kKmM]?)\Z")
@@ -135,6 +135,12 @@ def parse_image(text: str) -> tuple[Path, int | None]:
         except InputError as error:
             raise InputError(f"{name}@{_short(address)}: {error.message}") from error
     return Path(text), None
+
+
+def entry_of(specifications: Sequence[str]) -> int | None:
+    """Give where the program begins that the images named are, None where none tells; raises as `load_images`."""
+    entries = (entry_point(path) for path, _ in map(parse_image, specifications) if str(path) != STDIN)
+    return next((each for each in entries if each is not None), None)
 
 
 def load_images(specifications: Sequence[str]) -> Content:

@@ -17,6 +17,7 @@ from gdbflash.flash.erase_unit import EraseProof
 from gdbflash.flash.erasing import Erasing
 from gdbflash.flash.first_erase import erase_first
 from gdbflash.flash.inspection import Inspection
+from gdbflash.flash.internal import Internal
 from gdbflash.flash.keeping import Keeping
 from gdbflash.flash.kept_files import KeptFile, Origin, leave, overlapping
 from gdbflash.flash.phases import Phases
@@ -32,7 +33,8 @@ from gdbflash.onchip.placement import identify
 from gdbflash.onchip.prove_ram import Save
 from gdbflash.onchip.state import sweep
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
-from gdbflash.plan.jobs import StorageJob, plan_storage
+from gdbflash.plan.jobs import StorageJob, plan_storage, plan_write
+from gdbflash.plan.program import split_program
 from gdbflash.ranges import Range, joined, without
 from gdbflash.target import Target
 
@@ -233,6 +235,39 @@ class Flasher:
             written = written.and_also(self._write_storage(job, verify, full=full))
         size = sum(job.content.size for job in jobs)
         return Report(size, written.skipped, self.calls, written.sectors, verify.value, written.restored)
+
+    def load(
+        self,
+        content: Content,
+        entry: int | None,
+        loaders: Sequence[ExternalLoader] = (),
+        verify: VerifyMode = VerifyMode.DIGEST,
+        *,
+        keep: bool = True,
+    ) -> Report:
+        """Bring a program to where its parts belong: external memory, internal flash by the server's means, then RAM.
+
+        All is compared. What is not external is compared whatever verify says. Raises PlanError for what cannot be
+        programmed, before anything is touched, and as `write` does.
+        """
+        regions = self._target.flash_regions()
+        server = self._target.capabilities.server
+        spans = [each.storage.span for each in loaders]
+        program = split_program(content, entry, spans, [each.where for each in regions], server=server)
+        jobs = plan_write(loaders, program.external, keep=keep) if program.external else ()
+        report = self.write(jobs, verify) if jobs else Report(0, verified=VerifyMode.DIGEST.value)
+        inside = program.flash.size + program.ram.size
+        if not inside:
+            return report
+        if self._loaded is not None:  # its RAM is used now, and what Init did to the clocks is not what servers expect
+            self._calls_before = self.calls
+            loaded, self._loaded = self._loaded, None
+            loaded.check_guards()
+            if self._options.before is Before.RESET:
+                self._target.reset_and_halt()
+        unit = identify(self._target, 0).unit
+        Internal(self._target, self._phases, unit).load(program, regions, keep=keep)
+        return replace(report, bytes=report.bytes + inside)
 
     def restore(self, loader: ExternalLoader, file: KeptFile) -> Report:
         """Put the bytes of a recovery file back over whatever lies there, and delete it once they are verified."""

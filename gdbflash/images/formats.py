@@ -68,6 +68,28 @@ def parse_image(data: bytes | FileBytes, name: str, address: int | None = None) 
     return image
 
 
+def entry_point(path: str | os.PathLike[str]) -> int | None:
+    """Give the address at which the program of a firmware file begins; None where the file does not tell.
+
+    Raises ImageFileError when the file cannot be read or is damaged.
+    """
+    name = os.fspath(path)
+    data = bytes(read_image(path, IN_MEMORY, LARGEST_FILE, ImageFileError)[:])
+    head = data[: 2 * LONGEST_RECORD]
+    if not _has_addresses(head):
+        return None
+    if is_elf(data):
+        return ElfFile(data, name, ImageFileError).entry
+    found = None
+    for _, record in _lines(data, name):
+        if record[:1] == ":" and record[7:9] == "05":
+            found = int(record[9:17], 16)
+        elif record[:2] in ("S7", "S8", "S9"):
+            digits = {"S7": 8, "S8": 6, "S9": 4}[record[:2]]
+            found = int(record[4 : 4 + digits], 16) or None
+    return found
+
+
 def _has_addresses(head: bytes) -> bool:
     """Tell by its beginning whether a file is ELF, Intel HEX or S-records."""
     return is_elf(head) or bool((_HEX_RECORD.match(head) or _S_RECORD.match(head)) and _FIRST_LINE.match(head))

@@ -17,6 +17,7 @@ import gdb
 from gdbflash.commands import kept as recovery
 from gdbflash.commands.requests import REQUESTS, file_named, loaders_named, run_options
 from gdbflash.commands.table import REACH, Command
+from gdbflash.commands.words import entry_of, load_images
 from gdbflash.errors import GdbflashError, InputError, Interrupted
 from gdbflash.events import Detailed, Event, Started, bytes_in_words, counted
 from gdbflash.flash.flasher import Flasher
@@ -29,6 +30,7 @@ from gdbflash.ingdb.target import GdbTarget
 from gdbflash.onchip.faults import exception_name
 from gdbflash.options import After, Before, RunOptions, VerifyMode
 from gdbflash.plan.jobs import plan_write
+from gdbflash.plan.program import split_program
 from gdbflash.runlog import RunLog
 from gdbflash.servers.endpoint import alone_at
 from gdbflash.servers.profiles import PROFILES
@@ -179,11 +181,14 @@ class Commands:
 
     def load(self, _row: Command, said: Said) -> None:
         """Load a program wherever its parts belong: external memory through the loaders, the rest by GDB's `load`."""
-        path = said["file"] or gdb.current_progspace().filename
-        if path is None:
-            raise InputError("Say which program: gdbflash load ELF, or give GDB one with the file command.")
+        path = gdb.current_progspace().filename
+        images = said["images"] or ([path] if path else [])
+        if not images:
+            raise InputError("Say which program: gdbflash load IMAGE, or give GDB one with the file command.")
         loaders = self.parameters.loaders(said["loader"])
-        program = gdbload.split_program(file_named(path), loaders, gdbload.flash_regions())
+        flash = [each.where for each in gdbload.flash_regions()]
+        content, path = load_images(images), ", ".join(images)
+        program = split_program(content, entry_of(images), [each.storage.span for each in loaders], flash)
         mode = VerifyMode(said["verify"])
         jobs = plan_write(loaders, program.external, keep=said["keep"]) if program.external else ()
         if jobs:
@@ -203,7 +208,8 @@ class Commands:
                     "What belongs into external memory is there."
                 ) from None
             what = path if mode is not VerifyMode.NONE or not jobs else f"what GDB has loaded of {path}"
-            say(f"Start address 0x{program.entry & ~1:08x}, all of {what} compared.\n")
+            begins = f"Start address 0x{program.entry & ~1:08x}, all" if program.entry is not None else "All"
+            say(f"{begins} of {what} compared.\n")
         if jobs:
             say("What Init did to clocks, pins and the flash controller stays until a reset.\n")
 

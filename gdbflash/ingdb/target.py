@@ -21,10 +21,11 @@ from gdbflash.ingdb.memory import GdbWire, connection_lost, lost_told
 from gdbflash.ingdb.registers import CoreRegisters
 from gdbflash.ingdb.session import UserSession, run
 from gdbflash.servers import reset as corereset
+from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile
 from gdbflash.servers.tcl import TclTarget
-from gdbflash.target import Capabilities, Instruction, Stop, StopReason
+from gdbflash.target import Capabilities, FlashRegion, Instruction, Stop, StopReason
 
 STEP_TIMEOUT = 5.0
 """Seconds for one instruction; OpenOCD sees the end of it within its poll of 0.1 s."""
@@ -293,6 +294,16 @@ class GdbTarget:
     def resume(self) -> None:
         """Let the core go on from PC, with the user's breakpoints set, as soon as the target is closed."""
         self._runs_on = True
+
+    def flash_regions(self) -> tuple[FlashRegion, ...]:
+        """List the internal flash that the server says it programs; empty where it says nothing."""
+        return flash_regions_in(self.take("info mem"))
+
+    def load(self, path: Path, size: int) -> None:  # noqa: ARG002  # GDB waits as long as it takes
+        """Have GDB load a file, flash by the server's means; raises CommandRefused."""
+        self._disturb()
+        self.take(f"load {path}")
+        self.forget_registers()
 
     def monitor(self, command: str) -> str:
         """Pass a command to the server and return what it printed; raises CommandRefused."""

@@ -19,10 +19,15 @@ from gdbflash.mi.values import instructions_in, pc_in, registers_in
 from gdbflash.runlog import Trace
 from gdbflash.servers import reset as corereset
 from gdbflash.servers import tcl
+from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
-from gdbflash.target import Capabilities, Instruction, Stop, StopReason, register_name
+from gdbflash.target import Capabilities, FlashRegion, Instruction, Stop, StopReason, register_name
 
+LOAD_TIMEOUT, LOAD_BYTES_PER_SECOND = 60.0, 4096
+"""Base time-out in seconds of GDB's `load`, with some erases; and what the slowest link and flash carry."""
+FLASH_FAILED = "Error finishing flash operation"
+"""What GDB says of an error at vFlashDone."""
 RESET_TIMEOUT = 20.0
 """Seconds for a monitor command; a reset through a slow probe with its scripts takes a few."""
 START_WAIT = 0.05
@@ -318,6 +323,23 @@ class MiTarget:
         said = self.take(f"monitor {command}")
         self.forget_registers()
         return said
+
+    def flash_regions(self) -> tuple[FlashRegion, ...]:
+        """List the internal flash that the server says it programs; empty where it says nothing."""
+        return flash_regions_in(self._client.console("info mem").console)
+
+    def load(self, path: Path, size: int) -> None:
+        """Have GDB load a file of size bytes, flash by the server's means; raises TargetError."""
+        self._disturb()
+        seconds = LOAD_TIMEOUT + size / LOAD_BYTES_PER_SECOND
+        try:
+            self._client.console(f"load {path}", timeout=seconds)
+        except CommandRefused as error:
+            if FLASH_FAILED not in str(error.data.get("reply", error.message)):
+                raise error.reworded(f"GDB could not load the program: {error.message}") from error
+            # Writes of a download that was cut off wait in the server until the next one, which fails by them.
+            self._client.console(f"load {path}", timeout=seconds)
+        self.forget_registers()
 
     def log_packets(self, wanted: bool) -> None:
         """Have GDB tell each packet it sends and receives: they come through the trace."""

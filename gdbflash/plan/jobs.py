@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gdbflash.errors import PlanError
+from gdbflash.plan.program import INTERNAL, did_you_mean
 from gdbflash.ranges import Range, without
 
 if TYPE_CHECKING:
@@ -103,9 +104,15 @@ def holder(loaders: Sequence[ExternalLoader], where: Range) -> ExternalLoader:
 
 def _outside(loaders: Sequence[ExternalLoader], where: Range) -> PlanError:
     places = ", ".join(f"{each.storage.name} {each.storage.span}" for each in loaders)
+    meant = did_you_mean(where.address, [each.storage.span for each in loaders])
+    whole = where.address in INTERNAL or where.address >> 29 == 1
+    advice = (
+        "`gdbflash load` programs the whole file, and write --only-external the rest of it."
+        if whole and not meant
+        else "Give an address in it, or the loader (-l) of the memory meant."
+    )
     return PlanError(
-        f"{where} lies outside the storage of the loader given: {places}. "
-        "Give an address in it, or the loader (-l) of the memory meant.",
+        f"{where} lies outside the storage of the loader given: {places}{meant}. {advice}",
         address=where.address,
         size=where.size,
     )

@@ -260,7 +260,7 @@ def test_without_a_connection_or_a_loader_it_says_so(lonely: Terminal, tmp_path:
     not_connected = "GDB is not connected to a GDB server. Connect it first"
     assert not_connected in lonely.run("gdbflash write a.bin@0x90000000")
     assert not_connected in lonely.run("gdbflash status")
-    assert "Say which program: gdbflash load ELF" in lonely.run("gdbflash load")
+    assert "Say which program: gdbflash load IMAGE" in lonely.run("gdbflash load")
 
 
 def test_a_running_target_is_left_alone(sitting: Sitting) -> None:

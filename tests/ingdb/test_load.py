@@ -91,7 +91,9 @@ def test_another_program_than_the_one_debugged_may_be_named(gdb: Path, board: Ru
     for terminal in sit_down(gdb, board, None, tmp_path / "state"):
         assert f"all of {program} compared." in terminal.run(f"gdbflash load {program}")
         assert terminal.value("$pc") == load_entry(program)
-        assert "is no ELF file. Use gdbflash write for other images." in terminal.run(f"gdbflash load {GDBINIT}")
+        assert "is a binary file, which does not say where its bytes belong." in terminal.run(
+            f"gdbflash load {GDBINIT}"
+        )
 
 
 def load_entry(program: Path) -> int:

@@ -125,6 +125,8 @@ class InGdb:
         """Close the target and kill GDB, which leaves the server without a word."""
         if not self._closed:
             self._closed = True
+            # A GDB whose server died may read its broken connection for ever (18.1).
+            self._socket.settimeout(20)
             with contextlib.suppress(EOFError, OSError):
                 self._ask("close")
             self._process.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from gdbflash.onchip.evidence import Evidence
 from gdbflash.onchip.faults import ExceptionReturn, Frame
 from gdbflash.onchip.layout import PAINT, Layout, stack_used
 from gdbflash.ranges import Range
-from gdbflash.target import Capabilities, Instruction, Stop, StopReason
+from gdbflash.target import Capabilities, FlashRegion, Instruction, Stop, StopReason
 from tests.support.values import make_loader
 
 LOADER = replace(
@@ -348,6 +349,12 @@ class Halted:
 
     def monitor(self, command: str) -> str:
         raise AssertionError(command)
+
+    def flash_regions(self) -> tuple[FlashRegion, ...]:
+        raise AssertionError
+
+    def load(self, path: Path, size: int) -> None:
+        raise AssertionError(path, size)
 
     def close(self) -> None:
         raise AssertionError

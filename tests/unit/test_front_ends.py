@@ -53,7 +53,7 @@ def test_a_front_end_offers_what_the_table_says(row: Command) -> None:
 
 def test_what_they_do_not_share_is_named_with_its_reason() -> None:
     differ = {each.name: each.only for each in (*COMMANDS, *REACH) if each.only is not None}
-    assert {name for name, only in differ.items() if only.front_end is FrontEnd.GDB} == {"load", "loader", "status"}
+    assert {name for name, only in differ.items() if only.front_end is FrontEnd.GDB} == {"loader", "status"}
     alone = {name for name, only in differ.items() if only.front_end is FrontEnd.COMMAND_LINE}
     assert alone == {"lint", "doctor", "board", "gdbinit", "server", "connect", "tcl", "launch", "gdb"}
     assert all(isinstance(only, Only) and only.why for only in differ.values())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from gdbflash.errors import MemoryAccessError, PrepareError
 from gdbflash.onchip import quiesce
-from gdbflash.target import Capabilities, Instruction, Stop
+from gdbflash.target import Capabilities, FlashRegion, Instruction, Stop
 
 RAM = 0x24000000
 LINE = 32
@@ -111,6 +112,12 @@ class Core:
 
     def monitor(self, command: str) -> str:
         raise AssertionError(command)
+
+    def flash_regions(self) -> tuple[FlashRegion, ...]:
+        raise AssertionError
+
+    def load(self, path: Path, size: int) -> None:
+        raise AssertionError(path, size)
 
     def close(self) -> None:
         raise AssertionError
