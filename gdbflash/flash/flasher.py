@@ -40,6 +40,7 @@ from gdbflash.target import Target
 
 _DEFAULTS = RunOptions()
 _NOTHING = Content(())
+_ANOTHER_IMAGE = "Another image may be there: write this one, or compare with the one that was written."
 _CHANGING = frozenset({"Write", "SectorErase", "MassErase"})
 """Functions that change the memory."""
 RESTORE_BUFFER = 64 * 1024
@@ -294,7 +295,8 @@ class Flasher:
     def verify(self, jobs: Sequence[StorageJob]) -> Report:
         """Compare storages with the content of jobs; raises Mismatch."""
         for job in jobs:
-            Inspection(self.open(job.loader), self._phases).verify(job.content, (), VerifyMode.DIGEST)
+            inspection = Inspection(self.open(job.loader), self._phases)
+            inspection.verify(job.content, (), VerifyMode.DIGEST, advice=_ANOTHER_IMAGE)
         return Report(sum(job.content.size for job in jobs), calls=self.calls, verified=VerifyMode.DIGEST.value)
 
     def read(self, loader: ExternalLoader, where: Range, sink: Callable[[bytes], None]) -> Report:

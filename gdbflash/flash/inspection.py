@@ -25,6 +25,7 @@ from gdbflash.ranges import Range, joined, slices, without
 FIRST_SLICE = 256 * 1024
 """Bytes that are read first: what they take says how many the next ones may be."""
 LEAST_SLICE = 16 * 1024
+_WRITTEN_WRONG = "Erase and write again; if it stays, suspect the chip or its wiring."
 HELD = 16 << 20
 """Bytes that were read and are kept until the end, when there is time to digest them: larger than most memories."""
 
@@ -40,6 +41,7 @@ class Inspection:
         self._phases = phases
         self._survey = Survey(opened)
         self._digests: dict[Range, bytes] = {}
+        self._advice = _WRITTEN_WRONG
 
     def read(self, operation: Operation, phase: Phase, places: Sequence[Range]) -> Iterator[tuple[Range, bytes]]:
         """Read places slice by slice as one phase; nothing at all happens where there are none."""
@@ -133,8 +135,14 @@ class Inspection:
         """Say whether a fingerprint is that of an erased place."""
         return fingerprint == b"".join(self._survey.erased(piece) for piece in self._survey.pieces((where,)))
 
-    def verify(self, content: Content, blank: Sequence[Range], mode: VerifyMode) -> None:
-        """Compare memory with content, and see that it is erased where it is to be blank; raises Mismatch."""
+    def verify(
+        self, content: Content, blank: Sequence[Range], mode: VerifyMode, *, advice: str = _WRITTEN_WRONG
+    ) -> None:
+        """Compare memory with content, and see that it is erased where it is to be blank; raises Mismatch.
+
+        advice: what to try where no pattern of the difference tells.
+        """
+        self._advice = advice
         if mode is VerifyMode.DIGEST:
             self._verify_by_digest(content, blank)
             return
@@ -212,8 +220,7 @@ class Inspection:
         read = self.read_proven(places, Operation.VERIFY) if proven else self.read(Operation.VERIFY, "verify", places)
         for where, data in read:
             comparison.feed(where.address, content.read(where), data)
-        advice = "Erase and write again; if it stays, suspect the chip or its wiring."
-        comparison.check("Verification failed", advice, find=content.find)
+        comparison.check("Verification failed", self._advice, find=content.find)
 
     def _read_blank(self, places: Sequence[Range]) -> None:
         erased = bytes([self._opened.loader.storage.erased_value])

@@ -51,3 +51,16 @@ def test_bytes_beside_the_image_are_not_taken_from_a_read_that_went_wrong(
         outcome = CommandLine(capsys)("write", f"{image}@{FLASH + 3000:#x}", *words)
         assert (outcome.code, outcome.result["error"]["kind"]) == (1, "mismatch"), outcome.shown
         assert bytes(board.chip.memory[:0x20000]) == before
+
+
+def test_verify_thinks_of_another_image_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    image = tmp_path / "image.bin"
+    image.write_bytes(random.Random(9).randbytes(3000))
+    with running_board() as board:
+        board.chip.memory[:3000] = image.read_bytes()
+        board.chip.memory[1000] ^= 0x40
+        words = ["--connect", board.endpoint, "-l", str(LOADER)]
+        outcome = CommandLine(capsys)("verify", f"{image}@{FLASH:#x}", *words)
+        assert (outcome.code, outcome.result["error"]["kind"]) == (1, "mismatch")
+        assert "Another image may be there" in outcome.shown
+        assert "suspect the chip" not in outcome.shown
