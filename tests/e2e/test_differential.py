@@ -133,12 +133,12 @@ def test_an_interrupted_write_goes_on_where_it_was(bench: Bench, monkeypatch: py
     writes = 0
     write = LoadedLoader.write
 
-    def interrupted(self: LoadedLoader, address: int, piece: bytes) -> None:
+    def interrupted(self: LoadedLoader, address: int, piece: bytes, *, place: int | None = None) -> None:
         nonlocal writes
         writes += 1
         if writes == 3:
             raise Interrupted("Interrupted by the test.")
-        write(self, address, piece)
+        write(self, address, piece, place=place)
 
     with monkeypatch.context() as patch:
         patch.setattr(LoadedLoader, "write", interrupted)

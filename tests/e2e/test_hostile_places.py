@@ -239,7 +239,7 @@ def test_odd_file_names_inside_gdb(board: RunningBoard, tmp_path: Path, sign: Pa
             shown = terminal.run(f"gdbflash read {PLACE} 5 -o {quoted.format('output')}")
             assert "5 bytes from 0x90000000" in shown, name
             assert (tmp_path / "output" / name).read_bytes() == b"\xff" * 5
-            assert "is no ELF file" in terminal.run(f"gdbflash load {quoted.format('output')}")
+            assert "is a binary file" in terminal.run(f"gdbflash load {quoted.format('output')}")
         shown = terminal.run(f"gdbflash load {quoted.format('program')}")
         assert "compared." in shown
         for wrong in ("gdbflash loader ~nobody-of-that-name/x", "gdbflash read 0x90000000 1 -o ~nobody-of-that-name/x"):

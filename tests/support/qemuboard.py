@@ -70,7 +70,7 @@ class Board:
     def chip_size(self) -> int:
         """Bytes of the chip that QEMU puts on it, of which the loader knows the first `size`.
 
-        From QEMU 10.0 on that of ast1030-evb is a w25q256, before that an sst25vf032b; both take the same commands.
+        From QEMU 10.0 on that of ast1030-evb is a w25q256, before that an sst25vf032b; the loader knows both.
         """
         return 32768 * KIB if self.machine == "ast1030-evb" and qemu_version() >= (10, 0) else self.size
 
