@@ -183,3 +183,39 @@ def test_a_stray_write_into_our_code_is_named(function: str, run: CommandLine, t
         read = run("read", hex(FLASH), "3000", *words)
         assert (read.code, read.result["error"]["kind"]) == (1, "stray-write"), read.shown
         assert f"{function} wrote into RAM that the loader does not declare: 0x{place:08X}" in read.shown
+
+
+def test_an_erased_value_that_is_not_the_declared_one_is_an_error_that_names_both(
+    run: CommandLine, tmp_path: Path
+) -> None:
+    data = bytearray(LOADER.read_bytes())
+    data[data.index(b"W25Q128_H750_QSPI\0") + 116] = 0x00
+    loader, image = tmp_path / "W25Q128_H750_QSPI.stldr", tmp_path / "image.bin"
+    loader.write_bytes(data)
+    image.write_bytes(random.Random(8).randbytes(3000))
+    with running_board() as board:
+        board.chip.memory[:AREA] = random.Random(9).randbytes(AREA)
+        written = run("write", f"{image}@{FLASH + 0x1001:#x}", "--connect", board.endpoint, "-l", str(loader))
+        assert (written.code, written.result["error"]["kind"]) == (1, "erase-failed"), written.shown
+        assert "it holds 0xFF now, and the loader declares 0x00 for erased bytes" in written.shown
+        assert "Bytes to keep are safe in" in written.shown
+
+
+def test_init_again_goes_from_way_to_way(run: CommandLine, tmp_path: Path) -> None:
+    """One wants its data as it was left, one a reset, which a program in whose middle we are does not get."""
+    image = tmp_path / "image.bin"
+    image.write_bytes(bytes(range(200)))
+    twice = build("misbehaving", "REQUIRES_INIT_TWICE")
+    waits = KINDS["init-waits"].loader
+    with running_board() as board:
+        words = ["--connect", board.endpoint, "-l"]
+        board.chip.memory[:AREA] = random.Random(5).randbytes(AREA)
+        written = run("write", f"{image}@{FLASH + 33:#x}", *words, twice)
+        assert written.code == 0, written.shown
+        assert "Init works with the data as the last call left them, and not otherwise" in written.shown
+        written = run("write", f"{image}@{FLASH + 99:#x}", *words, waits)
+        assert written.code == 0, written.shown
+        assert "Init works after a reset of the target, and not otherwise" in written.shown
+        written = run("write", f"{image}@{FLASH + 155:#x}", "--before", "none", "--after", "halt", *words, waits)
+        assert (written.code, written.result["error"]["kind"]) == (1, "call-failed"), written.shown
+        assert "It was not reset in between, as --before none asks: use --before reset" in written.shown
