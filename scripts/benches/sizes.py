@@ -9,8 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from gdbflash.images.content import Content
 from gdbflash.plan.delta import State, remaining, units_of
-from gdbflash.plan.jobs import Content, plan_storage
+from gdbflash.plan.jobs import plan_storage
 from tests.support.boards import LOADER, running_board
 from tests.support.largeboard import BASE, SECTOR, large_board
 from tests.support.peak import run_small

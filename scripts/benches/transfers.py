@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from gdbflash.flash.flasher import Flasher
 from gdbflash.flash.inspection import Inspection
 from gdbflash.flash.phases import Phases
-from gdbflash.images.formats import Block
-from gdbflash.loaders.stldr import ExternalLoader, load_loader
+from gdbflash.images.content import Content
+from gdbflash.loaders.loader import ExternalLoader
+from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.target import MiTarget
 from gdbflash.onchip.call import Call, Returned
 from gdbflash.onchip.loaded import LoadedLoader
@@ -127,7 +128,7 @@ def measure_read(
 
 def measure_verify(figures: Figures, running: Rig, target: MiTarget, loader: ExternalLoader, data: bytes) -> None:
     """Compare verifying by digest with reading back."""
-    jobs = plan_write((loader,), (Block(running.flash, data),), erase=EraseMode.NONE)
+    jobs = plan_write((loader,), Content.at(running.flash, data), erase=EraseMode.NONE)
     with Flasher(target, run_options(running), lambda _: None) as flasher:
         loaded = flasher.open(loader)
         flasher.read(loader, Range(running.flash, 256), lambda _: None)

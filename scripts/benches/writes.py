@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gdbflash.events import Event, Finished
 from gdbflash.flash.flasher import Flasher
-from gdbflash.images.formats import Block
+from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.target import MiTarget
 from gdbflash.onchip.digest import SHORT_PIECE, Run
@@ -41,7 +41,7 @@ def write(running: Rig, target: MiTarget, data: bytes, *, full: bool = False) ->
     """Write data at the chip's beginning; connecting and loading the loader are not counted."""
     events: list[Event] = []
     loader = load_loader(running.loader)
-    jobs = plan_write((loader,), (Block(running.flash, data),))
+    jobs = plan_write((loader,), Content.at(running.flash, data))
     with (
         Flasher(target, run_options(running), events.append) as flasher,
         watched(running, flasher.open(loader), "Write") as writes,
