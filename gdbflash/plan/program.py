@@ -66,8 +66,8 @@ def split_program(
     if unprogrammed and server:
         raise PlanError(
             f"{unprogrammed[0]} is internal flash, and the {server} server tells of none there that it programs"
-            f"{did_you_mean(unprogrammed[0].address, external)}. Use a server that does (OpenOCD, ST-LINK, pyOCD, "
-            "J-Link), or give the loader of the internal flash with -l.",
+            f"{did_you_mean(unprogrammed[0].address, external)}. Use a server that does (OpenOCD, ST-LINK, "
+            "pyOCD), or give the loader of the internal flash with -l.",
             address=unprogrammed[0].address,
             size=unprogrammed[0].size,
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any, Literal
 
 Toolchain = Literal["gnu", "keil", "iar"]
@@ -282,15 +281,14 @@ def from_row(row: Mapping[str, Any], toolchain: Toolchain = "gnu") -> Shape:
 FLAGS = {"W": 1, "A": 2, "X": 4}
 
 
-def from_wild(row: Mapping[str, Any], patch: Mapping[int, bytes] = MappingProxyType({})) -> Elf:
-    """Turn a row that tells segments and sections into a file of that structure; patch: bytes by address."""
+def from_wild(row: Mapping[str, Any]) -> Elf:
+    """Turn a row that tells segments and sections into a file of that structure."""
     sections = [(_section(row, *facts), index) for *facts, index in row["sections"]]
     loads = []
     for number, (address, file_size, memory_size) in enumerate(row["segments"]):
         mine = sorted(
             (each for each, index in sections if index == number and each.data), key=lambda each: each.address
         )
-        mine = [replace(each, data=_patched(each, patch)) for each in mine]
         mine += [each for each, index in sections if index == number and not each.data and each.address >= address]
         load = Load(tuple(mine), memory_size)
         if not mine or mine[0].address != address or len(load.data) < file_size:
@@ -323,13 +321,4 @@ def _filler(row: Mapping[str, Any], address: int, size: int) -> bytes:
         keys = ("name", "type", "base", "size", "page", "erased", "sectors")
         info = storage_info(*(row[key] for key in keys))[: address + size - place]
         data[place - address : place - address + len(info)] = info
-    return bytes(data)
-
-
-def _patched(section: Section, patch: Mapping[int, bytes]) -> bytes:
-    data = bytearray(section.data)
-    for address, changed in patch.items():
-        if section.address <= address < section.address + len(data):
-            start = address - section.address
-            data[start : start + len(changed)] = changed
     return bytes(data)
