@@ -12,7 +12,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from gdbflash.ranges import Range
@@ -140,8 +139,11 @@ class Target(Protocol):
     def flash_regions(self) -> tuple[FlashRegion, ...]:
         """List the internal flash that the server says it programs; empty where it says nothing."""
 
-    def load(self, path: Path, size: int) -> None:
-        """Have the debugger load a file of size bytes, flash by the server's means; raises TargetError."""
+    def load(self, hex_text: str, size: int) -> None:
+        """Have the debugger load an Intel HEX file of size bytes, flash by the server's means; raises CommandRefused.
+
+        PC is what the file's start record says afterwards.
+        """
 
     def monitor(self, command: str) -> str:
         """Pass a command to the server and return what it printed; raises CommandRefused."""

@@ -166,10 +166,7 @@ class Flasher:
         elif after is After.HALT:
             self._observe(Noted("halted", "The target stays halted, with the loader in its RAM."))
         else:
-            if self._surroundings is not None:
-                quiesce.still(self._target, self._surroundings)
-            for address, data in self._memory.items():
-                self._target.write_memory(address, data)
+            self._put_back_memory()
             # Thread mode first: in the handler that a fault leads to, SP is MSP and SPSEL cannot be set (B1.4.4).
             self._target.write_registers({"xpsr": self._registers["xpsr"]})
             self._target.write_registers(self._registers)
@@ -177,6 +174,13 @@ class Flasher:
                 quiesce.put_back(self._target, self._surroundings)
             if after is After.RUN:
                 self._target.resume()
+
+    def _put_back_memory(self) -> None:
+        if self._surroundings is not None:
+            quiesce.still(self._target, self._surroundings)
+        while self._memory:
+            address, data = self._memory.popitem()
+            self._target.write_memory(address, data)
 
     def _leave_untouched(self) -> None:
         """Leave a target as asked that could not be taken: nothing in it was changed, but connecting has halted it."""
@@ -266,6 +270,7 @@ class Flasher:
             loaded.check_guards()
             if self._options.before is Before.RESET:
                 self._target.reset_and_halt()
+            self._put_back_memory()  # not over what is loaded
         unit = identify(self._target, 0).unit
         Internal(self._target, self._phases, unit).load(program, regions, keep=keep)
         return replace(report, bytes=report.bytes + inside)

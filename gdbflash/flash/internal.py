@@ -5,12 +5,10 @@ What belongs here: which bytes the file has, and that they are there afterwards.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
-from gdbflash.errors import TargetError
+from gdbflash.errors import CommandRefused, TargetError
 from gdbflash.events import Noted, counted
 from gdbflash.flash import kept_files
 from gdbflash.flash.compare import Comparison
@@ -27,6 +25,8 @@ _PIECE = 256 * 1024
 """Bytes read back at a time."""
 _END_OF_FILE = ":00000001FF"
 _NOTHING = Content(())
+_FLASH_FAILED = "Error finishing flash operation"
+"""What GDB says of an error at vFlashDone."""
 
 
 class Internal:
@@ -47,10 +47,10 @@ class Internal:
         whole = program.flash.over(kept)
         file = self._saved(whole, kept, regions) if kept else None
         try:
-            for part in (whole, program.ram):
+            for part, what in ((whole, "internal flash"), (program.ram, "RAM")):
                 if part:
-                    with self._phases.phase("program", part.size) as advance:
-                        self._load(program, part)
+                    with self._phases.phase("program", part.size, what) as advance:
+                        self._load(program, part, what)
                         advance(part.size)
             self._compare((whole, program.ram))
         except BaseException:
@@ -93,11 +93,22 @@ class Internal:
         sectors = [KeptSector(each, kept.within((each,)).ranges, (whole.read(each),)) for each in blocks]
         return kept_files.save(origin, sectors)
 
-    def _load(self, program: Program, part: Content) -> None:
-        with tempfile.TemporaryDirectory(prefix="gdbflash-") as folder:
-            path = Path(folder) / "part.hex"
-            path.write_text(hex_file(part, program.entry), "ascii")
-            self._target.load(path, part.size)
+    def _load(self, program: Program, part: Content, what: str) -> None:
+        text = hex_file(part, program.entry)
+        try:
+            try:
+                self._target.load(text, part.size)
+            except CommandRefused as error:
+                if _FLASH_FAILED not in str(error.data["reply"]):
+                    raise
+                # Writes of a download that was cut off wait in the server until the next one, which fails by them.
+                self._target.load(text, part.size)
+        except CommandRefused as error:
+            raise TargetError(
+                f"GDB could not load the part of {program.name} that goes into {what} ({error.data['reply']}). "
+                "Check the server's messages, and that the part is meant for this chip.",
+                reply=error.data["reply"],
+            ) from error
 
     def _compare(self, parts: Iterable[Content]) -> None:
         comparison = Comparison()

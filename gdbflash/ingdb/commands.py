@@ -21,19 +21,22 @@ from gdbflash.commands.words import entry_of, load_images
 from gdbflash.errors import GdbflashError, InputError, Interrupted
 from gdbflash.events import Detailed, Event, Started, bytes_in_words, counted
 from gdbflash.flash.flasher import Flasher
-from gdbflash.ingdb import load as gdbload
+from gdbflash.flash.internal import Internal
+from gdbflash.flash.phases import Phases
 from gdbflash.ingdb.connect import connect
 from gdbflash.ingdb.parameters import Parameters
 from gdbflash.ingdb.progress import Progress
 from gdbflash.ingdb.session import shown, trace_commands
 from gdbflash.ingdb.target import GdbTarget
-from gdbflash.onchip.faults import exception_name
+from gdbflash.onchip.faults import FAULTS, IPSR, exception_name
+from gdbflash.onchip.placement import identify
 from gdbflash.options import After, Before, RunOptions, VerifyMode
 from gdbflash.plan.jobs import plan_write
-from gdbflash.plan.program import split_program
+from gdbflash.plan.program import Program, split_program
 from gdbflash.runlog import RunLog
 from gdbflash.servers.endpoint import alone_at
 from gdbflash.servers.profiles import PROFILES
+from gdbflash.target import FlashRegion
 from gdbflash.version import VERSION
 
 Said = Mapping[str, Any]
@@ -186,32 +189,52 @@ class Commands:
         if not images:
             raise InputError("Say which program: gdbflash load IMAGE, or give GDB one with the file command.")
         loaders = self.parameters.loaders(said["loader"])
-        flash = [each.where for each in gdbload.flash_regions()]
         content, path = load_images(images), ", ".join(images)
-        program = split_program(content, entry_of(images), [each.storage.span for each in loaders], flash)
+        spans = [each.storage.span for each in loaders]
+        split_program(content, None, spans, ())  # what is never programmed
+        regions, fault = self._looked_at()
+        program = split_program(content, entry_of(images), spans, [each.where for each in regions])
         mode = VerifyMode(said["verify"])
         jobs = plan_write(loaders, program.external, keep=said["keep"]) if program.external else ()
+        before = Before.RESET if fault and said["before"] is None else None
+        if before:
+            say(f"The core is in the handler of {fault}, and is reset: its program is loaded anew.\n")
         if jobs:
-            options = run_options(loaders, said, in_session=True)
+            options = run_options(loaders, {**said, "before": before.value} if before else said, in_session=True)
             after = After.RESTORE if options.before is Before.NONE else After.RESET
             with self.flashing(replace(options, after=after), program=False) as flasher:
                 report = flasher.write(jobs, mode)
             say(f"{report.in_words}, {counted(report.calls, 'call')}.\n")
         if program.flash or program.ram:
-            try:
-                gdbload.load_internal(program, say)
-                with contextlib.closing(self._connect()) as target, target.interruptible():
-                    gdbload.compare_internal(program, target)
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    "Interrupted while GDB's own load was under way or compared: load again. "
-                    "What belongs into external memory is there."
-                ) from None
+            self._load_internal(program, regions, keep=said["keep"], reset=before is not None and not jobs)
             what = path if mode is not VerifyMode.NONE or not jobs else f"what GDB has loaded of {path}"
             begins = f"Start address 0x{program.entry & ~1:08x}, all" if program.entry is not None else "All"
             say(f"{begins} of {what} compared.\n")
         if jobs:
             say("What Init did to clocks, pins and the flash controller stays until a reset.\n")
+
+    def _looked_at(self) -> tuple[tuple[FlashRegion, ...], str]:
+        """Ask which internal flash the server programs, and for the fault in whose handler the core is, if any."""
+        with contextlib.closing(self._connect()) as target:
+            exception = target.read_registers(("xpsr",))["xpsr"] & IPSR
+            return target.flash_regions(), exception_name(exception) if exception in FAULTS else ""
+
+    def _load_internal(self, program: Program, regions: tuple[FlashRegion, ...], *, keep: bool, reset: bool) -> None:
+        """Load what is not external; PC is the program's entry afterwards. Raises Interrupted."""
+        with contextlib.closing(self._connect()) as target:
+            try:
+                with target.interruptible():
+                    if reset:
+                        target.reset_and_halt()
+                    unit = identify(target, 0).unit
+                    Internal(target, Phases(self.observe), unit).load(program, regions, keep=keep)
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    "Interrupted while internal flash and RAM were loaded or compared: load again. "
+                    "What belongs into external memory is there."
+                ) from None
+            finally:
+                self.progress.clear()
 
     def status(self, _row: Command, _said: Said) -> None:
         """Say what GDB is connected to, where the core stands, and which loaders there are."""
@@ -219,7 +242,7 @@ class Commands:
             with contextlib.closing(self._connect()) as target:
                 registers = target.read_registers(("pc", "xpsr"))
                 server = PROFILES[target.capabilities.server].title
-                exception = registers["xpsr"] & 0x1FF
+                exception = registers["xpsr"] & IPSR
                 mode = f"in the handler of {exception_name(exception)}" if exception else "in thread mode"
             say(f"server   {server}\ncore     halted at 0x{registers['pc']:08X}, {mode}\n")
         except GdbflashError as error:

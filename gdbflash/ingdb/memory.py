@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import gdb
 
@@ -33,6 +34,16 @@ class GdbWire:
         self._temporary.remove()
         if self._touched:
             run(f"set {_X_PACKET} {'auto' if self._binary is None else 'on' if self._binary else 'off'}")
+
+    @contextlib.contextmanager
+    def file(self, name: str, data: bytes) -> Iterator[Path]:
+        """Have a file that GDB commands can name while the body runs; raises OutputError."""
+        path = self._folder / name
+        fill(path, data)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     def read(self, address: int, size: int) -> bytes:
         """Read up to size bytes."""

@@ -94,7 +94,8 @@ class Progress:
             self._say(f"{word} {self._phase.label} into RAM, {event.seconds:.2f} s.\n")
             return
         rate = f", {bytes_in_words(int(self._done / event.seconds))}/s" if event.seconds > 0 else ""
-        self._say(f"{word} {bytes_in_words(self._done)}, {event.seconds:.2f} s{rate}.\n")
+        where = f" of {self._phase.label}" if event.phase == "program" and self._phase.label else ""
+        self._say(f"{word} {bytes_in_words(self._done)}{where}, {event.seconds:.2f} s{rate}.\n")
 
     @property
     def interrupted(self) -> str:

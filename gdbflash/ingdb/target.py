@@ -31,6 +31,8 @@ STEP_TIMEOUT = 5.0
 """Seconds for one instruction; OpenOCD sees the end of it within its poll of 0.1 s."""
 _BX_LR = bytes.fromhex("7047")
 _THUMB = 0x01000000
+_CANCELLED = "Canceled the download"
+"""What GDB's `load` makes of Ctrl-C."""
 
 
 def _speaks_mi() -> bool:
@@ -299,10 +301,20 @@ class GdbTarget:
         """List the internal flash that the server says it programs; empty where it says nothing."""
         return flash_regions_in(self.take("info mem"))
 
-    def load(self, path: Path, size: int) -> None:  # noqa: ARG002  # GDB waits as long as it takes
-        """Have GDB load a file, flash by the server's means; raises CommandRefused."""
+    def load(self, hex_text: str, size: int) -> None:  # noqa: ARG002  # GDB waits as long as it takes
+        """Have GDB load an Intel HEX file, flash by the server's means; raises CommandRefused.
+
+        Ctrl-C raises KeyboardInterrupt within `interruptible`. The session begins at the program's entry afterwards.
+        """
         self._disturb()
-        self.take(f"load {path}")
+        self._session.is_current = False
+        with self._wire.file("load.hex", hex_text.encode("ascii")) as path:
+            try:
+                self.take(f"load {path}")
+            except CommandRefused as error:
+                if _CANCELLED in str(error.data["reply"]):
+                    raise KeyboardInterrupt from None
+                raise
         self.forget_registers()
 
     def monitor(self, command: str) -> str:
@@ -320,7 +332,8 @@ class GdbTarget:
         """Run a GDB command and return what it printed, if quiet; raises CommandRefused, ConnectionLost."""
         try:
             asks = step.startswith("monitor ")
-            with lost_told(), interrupts_heard() if asks and self._interruptible else contextlib.nullcontext():
+            lasts = asks or step.startswith("load ")
+            with lost_told(), interrupts_heard() if lasts and self._interruptible else contextlib.nullcontext():
                 said = run(step) if quiet else str(gdb.execute(step))
         except gdb.error as error:
             raise CommandRefused(f"GDB refused {step}: {error}", command=step, reply=str(error)) from error

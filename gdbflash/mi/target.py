@@ -23,11 +23,10 @@ from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
 from gdbflash.target import Capabilities, FlashRegion, Instruction, Stop, StopReason, register_name
+from gdbflash.transfers import fill
 
 LOAD_TIMEOUT, LOAD_BYTES_PER_SECOND = 60.0, 4096
 """Base time-out in seconds of GDB's `load`, with some erases; and what the slowest link and flash carry."""
-FLASH_FAILED = "Error finishing flash operation"
-"""What GDB says of an error at vFlashDone."""
 RESET_TIMEOUT = 20.0
 """Seconds for a monitor command; a reset through a slow probe with its scripts takes a few."""
 START_WAIT = 0.05
@@ -328,17 +327,15 @@ class MiTarget:
         """List the internal flash that the server says it programs; empty where it says nothing."""
         return flash_regions_in(self._client.console("info mem").console)
 
-    def load(self, path: Path, size: int) -> None:
-        """Have GDB load a file of size bytes, flash by the server's means; raises TargetError."""
+    def load(self, hex_text: str, size: int) -> None:
+        """Have GDB load an Intel HEX file of size bytes, flash by the server's means; raises CommandRefused."""
         self._disturb()
-        seconds = LOAD_TIMEOUT + size / LOAD_BYTES_PER_SECOND
+        path = self._client.directory / "load.hex"
+        fill(path, hex_text.encode("ascii"))
         try:
-            self._client.console(f"load {path}", timeout=seconds)
-        except CommandRefused as error:
-            if FLASH_FAILED not in str(error.data.get("reply", error.message)):
-                raise error.reworded(f"GDB could not load the program: {error.message}") from error
-            # Writes of a download that was cut off wait in the server until the next one, which fails by them.
-            self._client.console(f"load {path}", timeout=seconds)
+            self._client.console(f"load {path.name}", timeout=LOAD_TIMEOUT + size / LOAD_BYTES_PER_SECOND)
+        finally:
+            path.unlink(missing_ok=True)
         self.forget_registers()
 
     def log_packets(self, wanted: bool) -> None:

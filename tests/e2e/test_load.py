@@ -183,3 +183,16 @@ def test_where_a_program_begins(tmp_path: Path) -> None:
     assert entry_point(path) == entry
     assert entry_point(as_file(program, "srec", tmp_path)) == entry
     assert entry_point(as_file(program, "hex", tmp_path)) is None
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_registers_are_put_back_and_a_program_in_ram_stays(server: str, board: RunningBoard, run: CommandLine) -> None:
+    """What the loader's RAM held goes back before the program's own parts of RAM come."""
+    program = build_program("debuggee", "DATA_IN_RAM", script="debuggee-ram")
+    beside = 0x24000000 + 0x60000
+    board.machine.write_memory(beside, b"beside")
+    with reached(board, server) as words:
+        loaded = run("load", program, "--after", "restore", "-l", LOADER, *words)
+    assert loaded.code == 0, loaded.shown
+    expect_all(board, program)
+    assert board.machine.read_memory(beside, 6) == b"beside"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from gdbflash.board.faces import rspsession
 from gdbflash.board.faces.stlinktcp import StlinkServer
 from gdbflash.board.soc.flashif import FlashInterface
 from gdbflash.images.formats import load_image
+from gdbflash.ranges import Range
 from tests.support.boards import GDBS, LOADER, RunningBoard, running_board
 from tests.support.debuggee import FLASH
 from tests.support.gdbterminal import GDBINIT, Terminal, gdb_terminal
@@ -20,6 +23,7 @@ from tests.support.openocd import TRANSPORTS, running_openocd
 from tests.support.programbuild import build_program
 from tests.support.stretches import stretches
 
+INTERNAL = 0x08000000
 each_gdb = pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
 
 
@@ -46,7 +50,7 @@ def test_a_program_with_data_in_external_flash_runs_because_the_data_is_right(
         board.chip.memory[0x10000 - 4 : 0x10000] = b"kept"
         shown = terminal.run("gdbflash load")
         assert "Programmed 1.25 KiB" in shown
-        assert "into internal flash." in shown
+        assert re.search(r"Programmed [\d.]+ \w+ of internal flash, ", shown)
         assert "1200 bytes written and verified, 0 sectors erased" in shown
         assert f"all of {program} compared." in shown
         assert "What Init did to clocks, pins and the flash controller stays until a reset." in shown
@@ -76,8 +80,7 @@ def test_ram_is_loaded_after_what_uses_ram_to_program_flash(gdb: Path, board: Ru
     assert [address >> 24 for address in addresses] == [0x08, 0x20, 0x24, 0x90]
     for terminal in sit_down(gdb, board, program, tmp_path / "state"):
         shown = terminal.run("gdbflash load")
-        assert shown.count("into RAM.") == 2
-        assert "into internal flash." in shown
+        assert len(re.findall(r"Programmed [\d.]+ \w+ of (internal flash|RAM), ", shown)) == 2
         for address, data in stretches(load_image(program))[:3]:
             assert board.machine.read_memory(address, len(data)) == data
         terminal.run("break good")
@@ -94,6 +97,54 @@ def test_another_program_than_the_one_debugged_may_be_named(gdb: Path, board: Ru
         assert "is a binary file, which does not say where its bytes belong." in terminal.run(
             f"gdbflash load {GDBINIT}"
         )
+
+
+@each_gdb
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_lies_beside_the_program_in_its_blocks_is_kept(
+    keep: bool, gdb: Path, board: RunningBoard, tmp_path: Path
+) -> None:
+    program, state = build_program("debuggee"), tmp_path / "state"
+    beside = Range(INTERNAL + 0x1F000, 0x1000)
+    old = random.Random(1).randbytes(beside.size)
+    board.machine.program_flash(beside.address, old)
+    for terminal in sit_down(gdb, board, program, state):
+        assert "compared." in terminal.run(f"gdbflash load {'' if keep else '--no-keep'}")
+        assert (board.machine.read_memory(beside.address, beside.size) == old) == keep
+        assert terminal.value("$pc") == load_entry(program)
+        assert not list(state.rglob("kept*/*"))
+
+
+@each_gdb
+def test_a_core_in_a_fault_handler_is_reset_since_its_program_goes(
+    gdb: Path, board: RunningBoard, tmp_path: Path
+) -> None:
+    program = build_program("debuggee")
+    for terminal in sit_down(gdb, board, program, tmp_path / "state"):
+        terminal.run("gdbflash load")
+        terminal.run("set $pc = 0x60000001")
+        terminal.run("set $xpsr = 0x01000000")
+        terminal.run("break *Fault_Handler")
+        terminal.run("continue")
+        assert terminal.value("$xpsr & 0x1ff") == 3
+        shown = terminal.run("gdbflash load")
+        assert "The core is in the handler of HardFault, and is reset: its program is loaded anew." in shown
+        assert f"all of {program} compared." in shown
+        assert terminal.value("$xpsr & 0x1ff") == 0
+        terminal.run("break good")
+        assert "good ()" in terminal.run("continue")
+
+
+@each_gdb
+def test_flash_that_reads_back_otherwise_leaves_what_lay_beside_in_a_file(
+    gdb: Path, board: RunningBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    for terminal in sit_down(gdb, board, build_program("debuggee"), state):
+        monkeypatch.setattr(board.machine, "program_flash", lambda *_: None)
+        shown = terminal.run("gdbflash load")
+        assert "beside the program are safe in" in shown
+        assert "The program is not what was loaded" in shown
 
 
 def load_entry(program: Path) -> int:
@@ -142,7 +193,7 @@ def test_ctrl_c_in_gdbs_own_load_says_what_is_done(
         with monkeypatch.context() as patch:
             patch.setattr(rspsession.Session, "answer", pressing)
             shown = terminal.run("gdbflash load")
-        assert "Interrupted while GDB's own load was under way or compared: load again." in shown
+        assert "Interrupted while internal flash and RAM were loaded or compared: load again." in shown
         assert "What belongs into external memory is there." in shown
         assert "Traceback" not in shown
         assert "all of " in terminal.run("gdbflash load")
@@ -183,8 +234,8 @@ def test_openocd_loads_what_is_not_external(
         for again in (False, True):
             shown = terminal.run("gdbflash load")
             assert f"1200 bytes {'already there' if again else 'written and verified'}" in shown
-            assert f"Loaded {len(blocks[0][1])} bytes at 0x08000000 into internal flash." in shown
-            assert shown.count("into RAM.") == 2 * in_ram
+            parts = re.findall(r"Programmed [\d.]+ \w+ of (internal flash|RAM), ", shown)
+            assert parts == (["internal flash", "RAM"] if in_ram else ["internal flash"])
             assert f"all of {program} compared." in shown
             assert terminal.value("$pc") == load_entry(program)
         for address, data in blocks:
@@ -239,7 +290,7 @@ def test_ctrl_c_in_gdbs_own_load_over_openocd_says_what_is_done(
         with monkeypatch.context() as patch:
             patch.setattr(FlashInterface, "overwrite", pressing)
             shown = terminal.run("gdbflash load")
-        assert "Interrupted while GDB's own load was under way or compared: load again." in shown
+        assert "Interrupted while internal flash and RAM were loaded or compared: load again." in shown
         assert "What belongs into external memory is there." in shown
         assert "Traceback" not in shown
         assert "all of " in terminal.run("gdbflash load")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 
@@ -353,8 +352,8 @@ class Halted:
     def flash_regions(self) -> tuple[FlashRegion, ...]:
         raise AssertionError
 
-    def load(self, path: Path, size: int) -> None:
-        raise AssertionError(path, size)
+    def load(self, hex_text: str, size: int) -> None:
+        raise AssertionError(hex_text, size)
 
     def close(self) -> None:
         raise AssertionError

@@ -63,7 +63,6 @@ OWNERS: dict[str, set[str]] = {
             "bounds",
             "commands",
             "connect",
-            "load",
             "memory",
             "parameters",
             "register",
