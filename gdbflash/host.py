@@ -53,10 +53,22 @@ def made_directory() -> Path:
     The platform's is ours, and is closed to others where an earlier version left it open.
     """
     folder = directory()
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(mode=_OURS_ALONE, parents=True, exist_ok=True)
+    for each in new:
+        sync_directory(each.parent)
     if not os.environ.get(ENVIRONMENT) and folder.stat().st_mode & 0o077:
         folder.chmod(_OURS_ALONE)
     return folder
+
+
+def sync_directory(folder: Path) -> None:
+    """Have the names in a folder survive a crash; raises OSError."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

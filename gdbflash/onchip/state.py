@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdbflash.errors import OutputError
-from gdbflash.host import directory
+from gdbflash.host import directory, sync_directory
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,3 @@ def remove(path: Path) -> None:
     """Delete a file for good; one that is gone already is fine. Raises OSError."""
     path.unlink(missing_ok=True)
     sync_directory(path.parent)
-
-
-def sync_directory(folder: Path) -> None:
-    """Have the names in a folder survive a crash; raises OSError."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gdbflash.errors import OutputError
 from gdbflash.flash import kept_files
 from gdbflash.flash.kept_files import KeptFile, KeptSector, Origin
-from gdbflash.host import directory
+from gdbflash.host import directory, made_directory
 from gdbflash.images.content import Content
 from gdbflash.onchip import state
 from gdbflash.onchip.state import Identity
@@ -103,23 +103,47 @@ def test_what_a_killed_run_left_half_written_is_removed_by_the_next_one_of_its_u
     assert list(folder.glob(".*.part")) == [other]
 
 
-def test_each_step_is_synced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bytes before the name, the name with its folder, and the line before the erase."""
-    synced: list[str] = []
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, bytes | set[str]]]:
+    """What is synced, with what it holds at that time: a file's bytes, a folder's names."""
+    found: list[tuple[Path, bytes | set[str]]] = []
 
     def fsync(handle: int) -> None:
-        synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        found.append((path, {each.name for each in path.iterdir()} if path.is_dir() else path.read_bytes()))
 
     monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def test_each_step_is_synced(synced: list[tuple[Path, bytes | set[str]]], tmp_path: Path) -> None:
+    """The new folder in its parent, the bytes before the name, the name in its folder, the line before the erase."""
+    folder = tmp_path / "state"
     file = saved()
-    folder = str(file.path.parent)
-    assert len(synced) == 2
-    assert synced[0].endswith(".part")
-    assert synced[1] == folder
+    whole = file.path.read_bytes()
+    made, (partial, content), named = synced
+    assert made == (tmp_path, {"state"})
+    assert (partial.parent, partial.suffix, content) == (folder, ".part", whole)
+    assert named == (folder, {file.path.name})
     kept_files.say_begun(file, Range(AT, 8))
-    assert synced[2:] == [str(file.path)]
+    assert synced[3:] == [(file.path, whole + b'{"erasing": [2415919104, 8]}\n')]
+    kept_files.say_unclear(file, "why")
+    assert synced[4:] == [(file.path, file.path.read_bytes())]
+    kept_files.leave(kept_files.read(file.path), (FIRST,))
+    (partial, content), named = synced[5:]
+    assert (partial.suffix, content, named) == (".part", file.path.read_bytes(), (folder, {file.path.name}))
     kept_files.leave(file, ())
-    assert synced[3:] == [folder]
+    assert synced[7:] == [(folder, set())]
+
+
+def test_each_new_folder_on_the_way_is_synced_in_its_parent(
+    synced: list[tuple[Path, bytes | set[str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path / "one" / "two"))
+    for _ in range(2):
+        made_directory()
+    assert dict(synced) == {tmp_path: {"one"}, tmp_path / "one": {"two"}}
+    assert len(synced) == 2
 
 
 @contextlib.contextmanager
