@@ -35,11 +35,9 @@ def fight(
             for _ in range(len(boards) * (20 if full else 2)):
                 campaign.round()
         finally:
-            told = {"seed": seed, **campaign.tally}
+            told = {"seed": seed, **campaign.ends}
             record_property("campaign", ", ".join(f"{what}: {count}" for what, count in told.items()))
-            record_property("faults", campaign.tally["killed"])
-            record_property("compared", campaign.compared)
-            record_property("wrong", campaign.wrong)
+            campaign.tally.tell(record_property)
 
 
 def test_with_one_loader(

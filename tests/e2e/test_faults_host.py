@@ -87,7 +87,7 @@ def test_in_every_phase(bench: FaultBench, pytestconfig: pytest.Config, action: 
     found = []
     for number in chosen[part::2] if pytestconfig.getoption("--full") else chosen:
         outcome = bench.run_first(JOBS[job], observe=when(number, lambda: act(bench)))
-        bench.injected += 1
+        bench.tally.faults += 1
         found.append(outcome.code)
         assert outcome.code in codes, (number, outcome.shown)
         if outcome.code == 130:
@@ -133,7 +133,7 @@ def test_the_disk_of_the_output_is_full(bench: FaultBench, monkeypatch: pytest.M
     with monkeypatch.context() as patched:
         patched.setattr("gdbflash.images.output.tempfile.mkstemp", on_a_full_disk)
         outcome = bench.run_first(JOBS["read"])
-    bench.injected += 1
+    bench.tally.faults += 1
     error = outcome.result["error"]
     assert (outcome.code, error["kind"]) == (1, "output")
     assert "back.bin could not be written (No space left on device)" in error["message"]
@@ -146,7 +146,7 @@ def test_the_disk_of_the_output_is_full(bench: FaultBench, monkeypatch: pytest.M
 def test_an_output_that_cannot_be_written(bench: FaultBench, output: str, why: str) -> None:
     job = Job(lambda folder: ("read", hex(FLASH), "100", "-o", f"{folder}/{output}"), lambda *_: False)
     outcome = bench.run_first(job)
-    bench.injected += 1
+    bench.tally.faults += 1
     assert (outcome.code, outcome.result["error"]["kind"]) == (1, "output")
     assert why in outcome.result["error"]["message"]
     bench.recover(JOBS["read"])
@@ -155,7 +155,7 @@ def test_an_output_that_cannot_be_written(bench: FaultBench, output: str, why: s
 def test_an_output_on_a_device_that_is_full(bench: FaultBench) -> None:
     job = Job(lambda _: ("read", hex(FLASH), "100000", "-o", "/dev/full"), lambda *_: False)
     outcome = bench.run_first(job)
-    bench.injected += 1
+    bench.tally.faults += 1
     assert (outcome.code, outcome.result["error"]["kind"]) == (1, "output")
     assert "/dev/full could not be written (No space left on device)" in outcome.result["error"]["message"]
     bench.recover(JOBS["read"])
@@ -178,7 +178,7 @@ def test_files_that_bytes_travel_in_cannot_be_written(
     with monkeypatch.context() as patched:
         patched.setattr("gdbflash.host.tempfile.mkdtemp", lambda **_: str(folder))
         outcome = bench.run_first(JOBS[job])
-    bench.injected += 1
+    bench.tally.faults += 1
     error = outcome.result["error"]
     assert (outcome.code, error["kind"]) == (1, "output")
     assert f"{file} could not be written ({why})" in error["message"]
@@ -198,7 +198,7 @@ def test_the_disk_of_kept_bytes_is_full(bench: FaultBench, tmp_path: Path, monke
     with monkeypatch.context() as patched:
         patched.setattr("gdbflash.onchip.state.tempfile.mkstemp", on_a_full_disk)
         outcome = bench.run_first(JOBS["write"])
-    bench.injected += 1
+    bench.tally.faults += 1
     error = outcome.result["error"]
     assert (outcome.code, error["kind"]) == (1, "output")
     assert "could not be saved" in error["message"]

@@ -17,6 +17,7 @@ import pytest
 from tests.support.boards import LOADER, RunningBoard, running_board
 from tests.support.faultbench import CAMPAIGN, AtPacket, children_of
 from tests.support.folders import left_in
+from tests.support.tally import Tally
 
 KIB = 1024
 FLASH = 0x90000000
@@ -29,6 +30,13 @@ OFFSET = 1000
 def board() -> Iterator[RunningBoard]:
     with running_board() as running:
         yield running
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
+    counted = Tally()
+    yield counted
+    counted.tell(record_property)
 
 
 @pytest.fixture
@@ -103,7 +111,7 @@ def test_the_first_signal_ends_after_the_current_call(
 
 
 def test_a_hang_up_that_is_told_twice_still_waits_for_the_current_call(
-    board: RunningBoard, tmp_path: Path, files: dict[str, bytes]
+    board: RunningBoard, tmp_path: Path, files: dict[str, bytes], tally: Tally
 ) -> None:
     """The kernel tells the processes of a terminal, and so does a shell that ends with it."""
     board.chip.memory[:SIZE] = files["before"]
@@ -117,7 +125,7 @@ def test_a_hang_up_that_is_told_twice_still_waits_for_the_current_call(
     assert (code, events[-1]["exit_code"]) == (130, 130), shown
     assert "Interrupted during erase" in shown
     assert board.machine.halted is not None
-    see_it_whole(board, tmp_path, files)
+    see_it_whole(board, tmp_path, files, tally)
 
 
 CONTROLLED = """\
@@ -131,7 +139,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
 def test_a_terminal_that_hangs_up_is_a_wish_to_stop(
-    board: RunningBoard, tmp_path: Path, files: dict[str, bytes], share: float
+    board: RunningBoard, tmp_path: Path, files: dict[str, bytes], tally: Tally, share: float
 ) -> None:
     packets = count_packets(board, tmp_path, files)
     board.chip.memory[:SIZE] = files["before"]
@@ -145,7 +153,7 @@ def test_a_terminal_that_hangs_up_is_a_wish_to_stop(
     board.server.link.faults = []
     assert board.machine.halted is not None
     assert bytes(board.chip.memory[:SIZE]) != files["after"]
-    see_it_whole(board, tmp_path, files)
+    see_it_whole(board, tmp_path, files, tally)
 
 
 def ignoring(name: str) -> list[str]:
@@ -165,14 +173,14 @@ def test_a_hang_up_that_was_ignored_stays_so(board: RunningBoard, tmp_path: Path
 
 
 def test_who_sends_sigint_to_the_background_means_it(
-    board: RunningBoard, tmp_path: Path, files: dict[str, bytes]
+    board: RunningBoard, tmp_path: Path, files: dict[str, bytes], tally: Tally
 ) -> None:
     board.chip.memory[:SIZE] = files["before"]
     process = start(board, tmp_path, by=ignoring("INT"))
     wait_for(process, "advance", "erase")
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == 130
-    see_it_whole(board, tmp_path, files)
+    see_it_whole(board, tmp_path, files, tally)
 
 
 @pytest.mark.parametrize(
@@ -194,20 +202,19 @@ def test_kept_bytes_survive_a_kill_at_every_step(
     board: RunningBoard,
     tmp_path: Path,
     files: dict[str, bytes],
-    record_property: Callable[[str, object], None],
+    tally: Tally,
     event: str,
     phase: str,
 ) -> None:
-    record_property("faults", 1)
-    record_property("compared", 1)
     board.chip.memory[:SIZE] = files["before"]
     process = start(board, tmp_path)
     wait_for(process, event, phase)
     children = children_of(process.pid)
     process.kill()
+    tally.faults += 1
     process.communicate(timeout=60)
     assert gone(children), "gdb outlived us"
-    see_it_whole(board, tmp_path, files)
+    see_it_whole(board, tmp_path, files, tally)
 
 
 def count_packets(board: RunningBoard, folder: Path, files: dict[str, bytes]) -> int:
@@ -222,7 +229,7 @@ def count_packets(board: RunningBoard, folder: Path, files: dict[str, bytes]) ->
     return counter.met
 
 
-def cut_at(board: RunningBoard, folder: Path, number: int) -> None:
+def cut_at(board: RunningBoard, folder: Path, number: int, tally: Tally) -> None:
     """Start a keep-write and kill it with SIGKILL when the number-th packet comes."""
     process = start(board, folder)
     board.server.link.faults = [AtPacket(number, process.kill)]
@@ -232,14 +239,15 @@ def cut_at(board: RunningBoard, folder: Path, number: int) -> None:
         time.sleep(0.005)
     board.server.link.faults = []
     process.communicate()
+    tally.faults += process.returncode == -signal.SIGKILL
     assert gone(children), "gdb outlived us"
 
 
-def see_it_whole(board: RunningBoard, folder: Path, files: dict[str, bytes]) -> None:
+def see_it_whole(board: RunningBoard, folder: Path, files: dict[str, bytes], tally: Tally) -> None:
     """Run to the end: image and kept bytes are there, and nothing else is left."""
     code, _, shown = finish(start(board, folder))
     assert code == 0, shown
-    assert bytes(board.chip.memory[:SIZE]) == files["after"]
+    assert tally.compare(bytes(board.chip.memory[:SIZE]) == files["after"])
     assert left_in(folder / "state") == []
 
 
@@ -250,7 +258,7 @@ def test_kept_bytes_survive_a_kill_at_any_packet(
     tmp_path: Path,
     files: dict[str, bytes],
     pytestconfig: pytest.Config,
-    record_property: Callable[[str, object], None],
+    tally: Tally,
     part: int,
 ) -> None:
     packets = count_packets(board, tmp_path, files)
@@ -259,21 +267,17 @@ def test_kept_bytes_survive_a_kill_at_any_packet(
     numbers = range(packets // 8, packets + 1, step)[part::4]
     for number in numbers:
         board.chip.memory[:SIZE] = files["before"]
-        cut_at(board, tmp_path, number)
-        see_it_whole(board, tmp_path, files)
-    record_property("faults", len(numbers))
-    record_property("compared", len(numbers))
+        cut_at(board, tmp_path, number, tally)
+        see_it_whole(board, tmp_path, files, tally)
 
 
 def test_kept_bytes_survive_a_second_kill(
-    board: RunningBoard, tmp_path: Path, files: dict[str, bytes], record_property: Callable[[str, object], None]
+    board: RunningBoard, tmp_path: Path, files: dict[str, bytes], tally: Tally
 ) -> None:
     """The run that puts them back is killed as well."""
     packets = count_packets(board, tmp_path, files)
     for first, second in ((0.5, 0.4), (0.9, 0.6)):
         board.chip.memory[:SIZE] = files["before"]
-        cut_at(board, tmp_path, int(packets * first))
-        cut_at(board, tmp_path, int(packets * second))
-        see_it_whole(board, tmp_path, files)
-    record_property("faults", 4)
-    record_property("compared", 2)
+        cut_at(board, tmp_path, int(packets * first), tally)
+        cut_at(board, tmp_path, int(packets * second), tally)
+        see_it_whole(board, tmp_path, files, tally)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from tests.support.boards import GDBS, LOADER
 from tests.support.cbuild import build
 from tests.support.faultbench import CAMPAIGN
 from tests.support.openocd import TRANSPORTS, Openocd, running_openocd
+from tests.support.tally import Tally
 
 KIB = 1024
 FLASH = 0x90000000
@@ -37,8 +38,7 @@ class Bench:
     capsys: pytest.CaptureFixture[str]
     reach: tuple[str, ...] = ()
     transport: str = ""
-    faults: int = 0
-    """Faults injected, for the summary of the test run."""
+    tally: Tally = field(default_factory=Tally)
 
     def run(self, *words: str | Path, loader: Path = LOADER) -> tuple[int, list[dict[str, object]], str]:
         """Run a command with --json; returns exit code, the JSON objects and what people see."""
@@ -76,7 +76,7 @@ def bench(
     with opened(request.param, capsys) as running:
         running.transport = request.param
         yield running
-    record_property("faults", running.faults)
+    running.tally.tell(record_property)
 
 
 @pytest.fixture
@@ -231,11 +231,12 @@ class ShortJob:
         return self.bench.run("read", place, str(len(SHORT)), "-o", self.folder / "back.bin")
 
     def done(self) -> bool:
-        """Whether all bytes are where they should be."""
+        """Tell of a run that ended well whether all bytes are where they should be; it is counted."""
         if self.kind == "write":
-            return bytes(self.bench.machine.flash.memory[PLACE : PLACE + len(SHORT)]) == SHORT
+            memory = self.bench.machine.flash.memory
+            return self.bench.tally.compare(bytes(memory[PLACE : PLACE + len(SHORT)]) == SHORT)
         back = self.folder / "back.bin"
-        return back.exists() and back.read_bytes() == SHORT
+        return self.bench.tally.compare(back.exists() and back.read_bytes() == SHORT)
 
 
 def places_to_fail(total: int, config: pytest.Config) -> list[int]:
@@ -258,11 +259,11 @@ def test_a_probe_that_fails_never_passes_for_success(
     failed = 0
     for commands in places_to_fail(total, pytestconfig):
         bench.stlink.link.failure, bench.stlink.link.fail_after = failure, commands
-        bench.faults += 1
+        bench.tally.faults += 1
         code, events, shown = job.run()
         bench.stlink.link.fail_after = None
         assert code in (0, 3), shown
-        assert job.done() or code == 3, f"wrong bytes passed after {commands} commands"
+        assert code == 3 or job.done(), f"wrong bytes passed after {commands} commands"
         if code == 3:
             failed += 1
             assert error_of(events)["kind"] in ("connection-lost", "prepare", "server-missing")
@@ -290,10 +291,10 @@ def test_one_command_that_fails_never_passes_for_success(
     for commands in range(0, total, step):
         link = bench.stlink.link
         link.failure, link.fail_count, link.fail_after = LinkFailure.TARGET, 1, commands
-        bench.faults += 1
+        bench.tally.faults += 1
         code, events, shown = job.run()
         link.fail_after = link.fail_count = None
-        assert job.done() or code in (1, 3), f"wrong bytes passed after {commands} commands: {shown}"
+        assert code in (1, 3) or job.done(), f"wrong bytes passed after {commands} commands: {shown}"
         if code:
             assert error_of(events)["message"]
         wait_until_examined(bench)
@@ -362,7 +363,7 @@ def test_an_openocd_that_is_killed_is_a_lost_connection(bench: Bench, tmp_path: 
     code, events, shown = job.run()
     ended.set()
     killer.join()
-    bench.faults += 1
+    bench.tally.faults += 1
     assert (code, error_of(events)["kind"]) == (3, "connection-lost"), shown
     assert "restart the server" in shown
     assert not (tmp_path / "back.bin").exists()

@@ -33,6 +33,7 @@ from gdbflash.ranges import Range
 from tests.support.boards import RunningBoard
 from tests.support.faultbench import AtPacket, children_of
 from tests.support.oracle import FLASH, Asked, Ended, Kept, Seen, judge
+from tests.support.tally import Tally
 
 KIB = 1024
 SECTOR = 64 * KIB
@@ -131,11 +132,10 @@ class Campaign:
     trouble: Trouble = no_trouble
     unit_may_hide: bool = False
     """Whether the trouble may change the ID that is read of a unit."""
-    tally: Counter[str] = field(default_factory=Counter)
-    compared: int = 0
-    """Runs that ended well."""
-    wrong: int = 0
-    """Runs of any end that did what they did not say."""
+    tally: Tally = field(default_factory=Tally)
+    """Here runs of any end are wrong that did what they did not say."""
+    ends: Counter[str] = field(default_factory=Counter)
+    """How runs ended."""
     rng: random.Random = field(init=False)
     _packets: int = 150
     """What a write takes, as far as it is known."""
@@ -280,14 +280,15 @@ class Campaign:
         with self.trouble(self.rng, part.board):
             ended = self._cut_off(part, words) if killed else _whole(words)
         after = part.seen()
-        self.tally[_in_a_word(ended)] += 1
+        self.ends[_in_a_word(ended)] += 1
+        self.tally.faults += ended.code is None
         if ended.said("recovered"):
-            self.tally["put back"] += 1
+            self.ends["put back"] += 1
         error = ended.events[-1].get("error", {}) if ended.events else {}
         self._history[-1] += f" -> {ended.code} {error.get('kind', '')} {error.get('message', '')}"
         faults = judge(asked, ended, before, after, unit_may_hide=self.unit_may_hide)
-        self.compared += ended.code == 0
-        self.wrong += bool(faults)
+        self.tally.compared += ended.code == 0
+        self.tally.wrong += bool(faults)
         assert not faults, "\n".join((*faults, f"seed {self.seed}", *self._history[-12:]))
         return ended
 

@@ -28,6 +28,7 @@ from gdbflash.cli.main import main
 from tests.support.boards import LOADER, RunningBoard, running_board
 from tests.support.commandline import Outcome
 from tests.support.folders import left_in
+from tests.support.tally import Tally
 
 FLASH = 0x90000000
 BLOCK = 64 * 1024
@@ -101,16 +102,7 @@ class FaultBench:
 
     board: RunningBoard
     folder: Path
-    injected: int = 0
-    """Faults that struck."""
-    compared: int = 0
-    """Runs that ended well and were compared with the chip."""
-    wrong: int = 0
-    """Those of them that had not done what they said."""
-    went_on: int = 0
-    """Runs after a fault that did their work by themselves."""
-    refused: int = 0
-    """Runs after a fault that could not know what belongs where, said so, and touched nothing."""
+    tally: Tally = field(default_factory=Tally)
     _running: set[int] = field(default_factory=set)
 
     def run(self, job: Job, *options: str, observe: Callable[[dict[str, Any]], None] | None = None) -> Outcome:
@@ -136,10 +128,7 @@ class FaultBench:
 
     def done(self, job: Job, outcome: Outcome) -> bool:
         """Tell, by looking at the chip itself, whether a job that ended well did what it should; it is counted."""
-        right = job.done(bytes(self.board.chip.memory[: len(OLD)]), self.folder, outcome)
-        self.compared += 1
-        self.wrong += not right
-        return right
+        return self.tally.compare(job.done(bytes(self.board.chip.memory[: len(OLD)]), self.folder, outcome))
 
     def strike(self, job: Job, *faults: str, options: Sequence[str] = ()) -> Outcome:
         """Run a job with faults of the board's (LOADER is its file), and once more without; gives the first outcome."""
@@ -147,7 +136,7 @@ class FaultBench:
         with self.injected_into_board(injection):
             outcome = self.run_first(job, *options)
         struck = [*(each.struck for each in injection.link), *(each.struck for each in injection.mishaps)]
-        self.injected += max(1, sum(struck))
+        self.tally.faults += max(1, sum(struck))
         self.recover(job)
         return outcome
 
@@ -177,10 +166,10 @@ class FaultBench:
         again = self.run(job)
         if again.code == 1 and again.result["error"]["kind"] == "kept-unclear":
             assert bytes(self.board.chip.memory) == before, "it said that it touched nothing"
-            self.refused += 1
+            self.tally.refused += 1
             again = self.run(job, "--kept", "restore")
         else:
-            self.went_on += 1
+            self.tally.went_on += 1
         assert again.code == 0, again.shown
         assert self.done(job, again)
         state = Path(os.environ["GDBFLASH_STATE"])
@@ -239,6 +228,4 @@ def fault_bench(folder: Path, record_property: Callable[[str, object], None]) ->
             yield bench
         finally:
             bench.board.server.close()
-            record_property("faults", bench.injected)
-            for name in ("compared", "wrong", "went_on", "refused"):
-                record_property(name, getattr(bench, name))
+            bench.tally.tell(record_property)
