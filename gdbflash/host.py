@@ -29,6 +29,7 @@ _OURS_ALONE = 0o700
 _LONGEST_NAME = 80
 _PREFIX = "gdbflash-"
 _LOCK = ".lock"
+_HOLDER = "gdbflash holder 1"
 _SETTLED = 60.0
 """Seconds after which a folder has its lock for certain."""
 
@@ -122,7 +123,12 @@ def hold(path: Path, what: str) -> Lock:
         raise _in_use(what, holder) from error
     except NotImplementedError as error:  # a file system without locks
         raise OSError(str(error)) from error
-    about = {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    about = {
+        "format": _HOLDER,
+        "process": os.getpid(),
+        "host": platform.node(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
     with contextlib.suppress(OSError), open(holder, "w", opener=_for_owner) as file:
         json.dump(about, file)
     return Lock(lock, holder)
@@ -135,8 +141,10 @@ def _for_owner(path: str, flags: int) -> int:
 def _in_use(what: str, holder: Path) -> TargetInUse:
     try:
         about = json.loads(holder.read_text())
+        if about.get("format", _HOLDER) != _HOLDER:
+            raise ValueError(about["format"])
         process, host, since = int(about["process"]), str(about["host"]), str(about["since"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return TargetInUse(f"Another process of gdbflash has {what}. Wait for its end, or end it.")
     return TargetInUse(
         f"Process {process} on {host} has had {what} since {since}. Wait for its end, or end it.",

@@ -18,6 +18,7 @@ from typing import Any
 
 from gdbflash.errors import InputError
 from gdbflash.files import read_file
+from gdbflash.version import SCHEMA
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -87,12 +88,25 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no TOML: {error}.", path=str(path)) from error
     if path.name != PROJECT:
-        return values
+        return _without_schema(path, values)
     tools = values.get("tool")
     table = tools.get("gdbflash") if isinstance(tools, dict) else None
     if not isinstance(table, dict):
         raise InputError(f"{path} has no table [{_TABLE}].", path=str(path))
-    return {**table}
+    return _without_schema(path, table)
+
+
+def _without_schema(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Give the options alone; raises InputError for those of another form."""
+    schema = values.get("schema", SCHEMA)
+    if type(schema) is not int or schema != SCHEMA:
+        raise InputError(
+            f"{path}: this version of gdbflash reads options with schema = {SCHEMA} alone. Install the version that "
+            "the file was made for, or say the options as `gdbflash write --help` has them.",
+            path=str(path),
+            key="schema",
+        )
+    return {key: value for key, value in values.items() if key != "schema"}
 
 
 def _may_be_found(key: str, value: object) -> bool:

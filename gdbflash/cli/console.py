@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from gdbflash.errors import GdbflashError, JsonValue, printable
 from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Planned, Started, Waited, bytes_in_words
+from gdbflash.version import SCHEMA
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal
@@ -181,12 +182,12 @@ class Console:
         for line in error.report:
             self._errors.line((f"  {line}", "dim"))
 
-    def object(self, value: JsonValue) -> None:
-        """Print one JSON object, alone on its line."""
+    def object(self, value: dict[str, JsonValue]) -> None:
+        """Print one JSON object, alone on its line, with the number of its form."""
         self._emit(value)
 
-    def _emit(self, value: JsonValue) -> None:
-        print(json.dumps(value), flush=True)
+    def _emit(self, value: dict[str, JsonValue]) -> None:
+        print(json.dumps({"schema": SCHEMA, **value}), flush=True)
 
 
 def _progress_bar(terminal: Terminal) -> Progress:

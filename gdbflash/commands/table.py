@@ -2,6 +2,11 @@
 
 What belongs here: what people may say. A front end makes its parser of these rows and adds none of its own, but for
 what its rows name as `only` its. What a command does with what was said is in `requests`.
+
+To add a command: a row in COMMANDS. One that works on a target gets a `Request` and a function in `requests.REQUESTS`,
+and both front ends have it; any other one is a function in `cli.main` and a method in `ingdb.commands` of its name.
+`tests/unit/test_front_ends.py` sees that both have what the rows say, and README lists it. An option is a row here
+alone.
 """
 
 from __future__ import annotations

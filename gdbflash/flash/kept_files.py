@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gdbflash.errors import OutputError
+from gdbflash.errors import OutputError, printable
 from gdbflash.events import counted
 from gdbflash.host import ENVIRONMENT, directory, made_directory
 from gdbflash.images.content import Content
@@ -26,8 +26,9 @@ from gdbflash.onchip import state
 from gdbflash.ranges import Range
 
 ENDING = ".gdbflash"
-_FORMAT = "gdbflash recovery 2"
-_OLD_FORMAT = "gdbflash recovery 1"
+_KIND = "gdbflash recovery "
+_FORMAT = f"{_KIND}2"
+_OLD_FORMAT = f"{_KIND}1"
 """One JSON line with `stretches`, and their bytes: neither the loader nor what was meant is known."""
 _LONGEST_HEAD = 16 << 20
 
@@ -212,7 +213,12 @@ def read(path: Path) -> KeptFile:
         raise _unusable(path, error.strerror or str(error)) from error
     try:
         head = json.loads(line)
-        found = _old(path, head, data) if head["format"] == _OLD_FORMAT else _read(path, head, data)
+        form = str(head["format"])
+        if form not in (_FORMAT, _OLD_FORMAT) and form.startswith(_KIND):
+            raise _unusable(
+                path, f"its form is {printable(form[:40])!r}, which only the version that wrote it can read"
+            )
+        found = _old(path, head, data) if form == _OLD_FORMAT else _read(path, head, data)
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
         raise _unusable(path, "it is damaged") from error
     return found

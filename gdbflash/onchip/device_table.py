@@ -3,6 +3,9 @@
 What belongs here: data alone. A stretch is RAM without gaps; where members of one DEV_ID differ, or their option bytes
 do, the larger stretch comes first, and the chip decides by a written and read word. Look-ups are in `devices`.
 
+To add a device: its DEV_ID, name and RAM in KiB among the members of its line in DEVICES, or a new line; and the DEV_ID
+in `tests/unit/test_devices.py`. Where a new core has DBGMCU_IDCODE at another address, `devices.idcode_addresses` says.
+
 Source: of each line the manual that is named: the memory map, DBGMCU_IDCODE, the unique device ID registers, and the
 option register that shows the read protection (RDP).
 """

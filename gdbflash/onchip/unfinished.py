@@ -18,7 +18,8 @@ from gdbflash.host import directory, made_directory
 from gdbflash.onchip import state
 from gdbflash.onchip.state import Identity
 
-_FORMAT = "gdbflash erasing 2"
+_KIND = "gdbflash erasing "
+_FORMAT = f"{_KIND}2"
 _LEAST, _MOST = 60.0, 3600.0
 _SECONDS_PER_MIB = 30.0
 """Twice and more what the slowest serial NOR chips take at most (W25Q128JV data sheet, tCE: 200 s for 16 MiB)."""
@@ -69,8 +70,11 @@ def seconds_left(identity: Identity) -> float:
         return 0.0
     try:
         note = json.loads(data)
-        if note["format"] != _FORMAT:
-            raise ValueError(note["format"])
+        form = str(note["format"])
+        if form != _FORMAT and form.startswith(_KIND):
+            raise Odd(f"{path} tells of an interrupted chip erase as another version of gdbflash does: it is ignored.")
+        if form != _FORMAT:
+            raise ValueError(form)
         begun, seconds = float(note["begun"]), float(note["seconds"])
         if not (math.isfinite(begun) and math.isfinite(seconds) and seconds >= 0):
             raise ValueError(seconds)

@@ -1,8 +1,12 @@
 """What each GDB server is like: data, and telling which one answers.
 
 What belongs here: facts about servers, with their source, and no action. A step is a command as a user
-would type it at GDB's prompt. To add a server: add a `ServerProfile` to PROFILES and, where it has words or a
-signature of its own, a line to `detect`.
+would type it at GDB's prompt.
+
+To add a server: a `ServerProfile` in PROFILES and, where it has words or a signature of its own, a line in `detect`;
+then a `Personality` in `board.faces.personality` that plays its traits, over which `tests/servers/test_contract.py`
+runs with both GDBs. Choices, messages and completion take it from here; README's table of servers names what it was
+tested with.
 """
 
 from __future__ import annotations

@@ -209,6 +209,17 @@ def test_files_that_cannot_be_used(run: CommandLine, project: Path) -> None:
     assert "gdbflash.toml does not exist" in run(*NOBODY).sentence
 
 
+def test_options_may_say_which_form_they_have(run: CommandLine, project: Path) -> None:
+    (project / "gdbflash.toml").write_text('schema = 1\nserver = "board"\n')
+    assert load_config(None, project) == Config(project / "gdbflash.toml", {"server": "board"})
+    (project / "gdbflash.toml").unlink()
+    for value in ("2", "0", "true", "1.0", '"1"', "0x" + "9" * 5000):
+        (project / "pyproject.toml").write_text(f"[tool.gdbflash]\nschema = {value}\nserver = 7\n")
+        outcome = run(*NOBODY)
+        assert outcome.code == 2
+        assert "pyproject.toml: this version of gdbflash reads options with schema = 1 alone." in outcome.sentence
+
+
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
     good = (

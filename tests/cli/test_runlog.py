@@ -231,7 +231,7 @@ def test_verbose_tells_what_is_found_and_done(board: RunningBoard, capsys: pytes
         assert part not in plain
         assert part not in objects
     assert main([*words, "-v", "--json"]) == 0
-    assert '{"event": "note", "code": "call", "message": "Init() returned 0x1 in ' in capsys.readouterr().out
+    assert '"event": "note", "code": "call", "message": "Init() returned 0x1 in ' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("gdb", [gdb_path(name) for name in GDBS], ids=lambda path: path.name)

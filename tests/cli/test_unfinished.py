@@ -95,6 +95,13 @@ def test_a_note_that_says_what_cannot_be_is_named_and_ignored(
         assert not path.exists()
 
 
+def test_a_note_of_another_version_is_named(state: Path) -> None:
+    state.mkdir()
+    (state / f"{IDENTITY.file_name}.erasing").write_text(note(1, 1).replace("erasing 2", "erasing 3"))
+    with pytest.raises(unfinished.Odd, match="as another version of gdbflash does: it is ignored"):
+        unfinished.seconds_left(IDENTITY)
+
+
 @pytest.mark.parametrize(
     ("begun", "seconds", "left"),
     [

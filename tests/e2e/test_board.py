@@ -269,6 +269,7 @@ def test_a_dry_run_connects_to_nobody(board: RunningBoard, tmp_path: Path, capsy
     code, events, shown = run(capsys, *words)
     assert code == 0
     assert events[0] == {
+        "schema": 1,
         "event": "plan",
         "storages": [
             {

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gdbflash.cli.main import main
+from gdbflash.version import SCHEMA
 
 
 @dataclass(frozen=True)
@@ -45,4 +46,6 @@ class CommandLine:
         captured = self._capsys.readouterr()
         assert "Traceback" not in captured.err
         assert code != 70, captured.err
-        return Outcome(code, [json.loads(line) for line in captured.out.splitlines()], captured.err)
+        events = [json.loads(line) for line in captured.out.splitlines()]
+        assert {each.pop("schema", None) for each in events} <= {SCHEMA}
+        return Outcome(code, events, captured.err)

@@ -56,9 +56,10 @@ def test_it_is_free_again_when_it_is_released(tmp_path: Path) -> None:
 
 def test_a_holder_that_says_nothing_is_told_of_too(tmp_path: Path) -> None:
     lock = hold(tmp_path / "unit.lock", "the unit")
-    (tmp_path / "unit.holder").write_text("[]")
-    with pytest.raises(TargetInUse, match="Another process of gdbflash has the unit"):
-        hold(tmp_path / "unit.lock", "the unit")
+    for text in ("[]", '{"format": "gdbflash holder 2", "process": 1, "host": "here", "since": "today"}'):
+        (tmp_path / "unit.holder").write_text(text)
+        with pytest.raises(TargetInUse, match="Another process of gdbflash has the unit"):
+            hold(tmp_path / "unit.lock", "the unit")
     lock.release()
 
 

@@ -197,6 +197,15 @@ def test_a_damaged_file_is_refused_and_not_used(damage: bytes | None) -> None:
         list(kept_files.files())
 
 
+def test_a_file_of_a_later_version_is_refused_by_its_name() -> None:
+    path = saved().path
+    path.write_bytes(path.read_bytes().replace(b"gdbflash recovery 2", b"gdbflash recovery 3"))
+    with pytest.raises(
+        OutputError, match=r"its form is 'gdbflash recovery 3', which only the version that wrote it can"
+    ):
+        list(kept_files.files())
+
+
 def test_a_folder_that_cannot_be_written_stops_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path / "file" / "below"))

@@ -1,6 +1,9 @@
 """Facts of serial NOR chips: geometry, IDs, times and SFDP, as data.
 
-What belongs here: values out of a chip's data sheet, and nothing that acts. Another Winbond part is another Chip.
+What belongs here: values out of a chip's data sheet, and nothing that acts.
+
+To add a chip: another part of Winbond's is another `Chip`, named with its data sheet, which `w25q.W25Q` takes. A chip
+of other commands is a module beside `w25q` on `nor_core` (what takes time) and `nor_pins` (how bits travel).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """How GDB servers of the field differ, as data: which one the board's RSP face plays.
 
-What belongs here: documented or readable behaviour of each server, one frozen value each, and no code that acts.
+What belongs here: documented or readable behaviour of each server, one frozen value each, and no code that acts. To add
+one: a value in PERSONALITIES under the name of its `servers.profiles.ServerProfile`.
 Sources: st-util and Black Magic firmware as published (gdb-server.c, gdb_main.c, command.c), pyOCD's gdbserver
 package, SEGGER UM08001 and logs of J-Link GDB Server V7, ST UM2576 and logs of ST-LINK_gdbserver.
 """
