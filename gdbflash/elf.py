@@ -1,8 +1,10 @@
 """Read 32-bit little-endian ARM ELF files into plain values.
 
-What belongs here: pyelftools, and the bounds that keep a damaged file from costing time or memory. A whole
-file is at hand as bytes, so only the record layouts of pyelftools are used (`ELFStructs`): its `ELFFile` follows
-links between sections, which in a damaged file lead anywhere, and takes twice as long to import.
+What belongs here: pyelftools, and the bounds that keep a damaged file from costing time or memory. A whole file is at
+hand as bytes, so only the record layouts of pyelftools are used (`ELFStructs`). Its `ELFFile`, with one `except` round
+it, was measured (pyelftools 0.33): 9 ms more to import; 115 ms instead of 10 for 5,000 symbols; and of 4,000 copies of
+a loader with one to three damaged bytes in its headers it took 524 for sound that are refused here, for it reads over
+the end of a file without a word, needed up to 3.9 s instead of 4 ms, and twice more than 4 GiB.
 
 Sources: Tool Interface Standard, ELF 1.2; ELF for the Arm Architecture (IHI 0044).
 """
@@ -24,16 +26,13 @@ if TYPE_CHECKING:
 MOST_SEGMENTS = 256
 MOST_SECTIONS = 4096
 """Linked ARM programs have a few dozen; a damaged header may promise 65,535."""
-LONGEST_NAME = 1024
-"""Bytes read of a symbol's name: enough for mangled C++, and no whole string table where its NULs are lost."""
-
 _MAGIC = b"\x7fELF"
 _ADDRESS_SPACE = 1 << 32
 _EHDR_SIZE, _PHDR_SIZE, _SHDR_SIZE = 52, 32, 40
 MOST_SYMBOLS = 1 << 16
 """Ten times those of the largest loader seen."""
 LONGEST_NAME = 1024
-"""Characters of a symbol's name that are kept: a name in C++ can be long, but not of use."""
+"""Bytes read of a symbol's name: enough for mangled C++, and no whole string table where its NULs are lost."""
 _SYMBOL = struct.Struct("<IIIBBH")
 _KINDS = {0: "NOTYPE", 1: "OBJECT", 2: "FUNC", 3: "SECTION", 4: "FILE"}
 _BINDINGS = {0: "LOCAL", 1: "GLOBAL", 2: "WEAK"}
@@ -199,7 +198,7 @@ class ElfFile:
                 path=self._name,
             )
         for name_at, value, size, info, _, place in _SYMBOL.iter_unpack(records):
-            name = _string(names, name_at)[:LONGEST_NAME]
+            name = _string(names, name_at)
             if place == _SHN_UNDEF or not name:
                 continue
             if place not in sections and place < min(len(headers), _SHN_LORESERVE):

@@ -1,13 +1,13 @@
 """Progress as values: what the flasher tells whoever listens.
 
-What belongs here: frozen events, the `Observer` type, and how amounts are said. Nothing here prints.
+What belongs here: frozen events, the types of who is told of them, and how amounts are said. Nothing here prints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from gdbflash.errors import JsonValue
 
@@ -77,6 +77,19 @@ class Detailed:
 
 Event = Planned | Started | Advanced | Waited | Finished | Noted | Detailed
 Observer = Callable[[Event], None]
+
+
+class Attendance(Protocol):
+    """Who has a loader used: is told what happens, and may end it by what it raises."""
+
+    def observe(self, event: Event, /) -> None:
+        """Take note of an event."""
+
+    def check(self) -> None:
+        """Be asked before each call."""
+
+    def pause(self, seconds: float) -> None:
+        """Let seconds pass while the chip is busy."""
 
 
 def unobserved(event: Event) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gdbflash.ranges import Range
 
@@ -62,11 +62,18 @@ class Capabilities:
     """Names that `read_registers` and `write_registers` take."""
     memory_while_running: bool = False
     writes_while_running: bool = False
-    """`write_while_running` works, also for much data."""
+    """`run_until` takes something to write beside, also much data."""
     work_area: range | None = None
     """RAM in which the server may run code of its own without keeping what is there; None: nowhere."""
     place: str = ""
     """How the server was reached, as people write it; empty if that is not known."""
+
+
+class Beside(NamedTuple):
+    """Bytes that are written while the core runs."""
+
+    address: int
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -105,13 +112,6 @@ class Target(Protocol):
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
 
-    def write_while_running(self, address: int, data: bytes) -> None:
-        """Write bytes beside the next run, which may go on meanwhile.
-
-        Only where capabilities.writes_while_running says so, which it no longer does after a failure. Nothing else
-        tells of one: what was written must be checked.
-        """
-
     def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
         """Disassemble the Thumb instructions that begin in size bytes; raises MemoryAccessError, CommandRefused."""
 
@@ -121,10 +121,12 @@ class Target(Protocol):
     def write_registers(self, values: Mapping[str, int]) -> None:
         """Write registers, in the order given; raises CommandRefused for a name that is not in capabilities."""
 
-    def run_until(self, address: int, timeout: float) -> Stop:
+    def run_until(self, address: int, timeout: float, beside: Beside | None = None) -> Stop:
         """Let the core run from PC until it reaches address or timeout seconds passed; it is halted on return.
 
-        Halted also when an exception such as KeyboardInterrupt leaves this method.
+        Halted also when an exception such as KeyboardInterrupt leaves this method. beside: what is written into memory
+        while the core runs, where capabilities.writes_while_running says so; after a failure it no longer does, and
+        nothing else tells of one: what was written must be checked. Raises CommandRefused where it does not.
         """
 
     def reset_and_halt(self) -> None:

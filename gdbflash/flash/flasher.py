@@ -203,8 +203,7 @@ class Flasher:
                 earlier.check_guards()  # the next one's image lies over them
             options, save = self._loading()
             with self._phases.phase("init", label=loader.storage.name):
-                self._loaded = load(self._target, loader, options, self._observe, save)
-            self._loaded.pause, self._loaded.check = self._phases.pause, self._phases.check
+                self._loaded = load(self._target, loader, options, self._phases, save)
         if operation is not None:
             self._loaded.begin(operation)
         return self._loaded

@@ -19,6 +19,7 @@ from gdbflash.onchip.loaded import LoadedLoader, Operation
 from gdbflash.plan.borders import call_border
 from gdbflash.plan.pace import Cut, Pace
 from gdbflash.ranges import Range, slices
+from gdbflash.target import Beside
 
 FIRST_CALL = 16 * 1024
 """Bytes that the first call programs: not much more than a second even for an EEPROM of 64-byte pages."""
@@ -86,30 +87,33 @@ class Programming:
             left -= where.size
             # Small last ones, for nothing is sent beside the last.
             following = cut.take(left // 2 if left > LAST_CALLS else None)
-            beside = following is not None and self._opened.target.capabilities.writes_while_running
-            if beside and following is not None:
-                self._opened.target.write_while_running(other.address, content.read(following))
-            self._program(where, content.read(where), here, sent=sent)
-            sent = beside
+            beside: Beside | None = None
+            if following is not None and self._opened.target.capabilities.writes_while_running:
+                beside = Beside(other.address, content.read(following))
+            self._program(where, content.read(where), here, beside, sent=sent)
+            sent = beside is not None
             # The time is that of the larger one: sent, or programmed.
             cut.pace.learn(max(where.size, following.size if following else 0), time.monotonic() - begun)
             advance(where.size)
             where, here, other = following, other, here
 
-    def _program(self, where: Range, data: bytes, buffer: Range, *, sent: bool) -> None:
+    def _program(self, where: Range, data: bytes, buffer: Range, beside: Beside | None, *, sent: bool) -> None:
         """Program data, which may have been sent into the buffer beside the run before."""
         if sent:
-            if self._opened.write_if_held(where.address, data, buffer.address):
+            if self._opened.write_if_held(where.address, data, buffer.address, beside):
                 return
+            beside = None
             self._phases.observe(
                 Noted("sent-again", "What was sent to RAM while Write ran did not arrive there: it is sent again.")
             )
-        self._write(where, data, buffer.address)
+        self._write(where, data, buffer.address, beside)
 
-    def _write(self, where: Range, data: bytes, place: int | None = None) -> Returned | None:
+    def _write(
+        self, where: Range, data: bytes, place: int | None = None, beside: Beside | None = None
+    ) -> Returned | None:
         """Program data; raises CallFailed, which says whether the data is there all the same."""
         try:
-            return self._opened.write(where.address, data, place=place)
+            return self._opened.write(where.address, data, place=place, beside=beside)
         except CallFailed as error:
             there = self._is_there(where, data)
             if there is None:

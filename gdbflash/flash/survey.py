@@ -13,7 +13,8 @@ from gdbflash.images.content import Content
 from gdbflash.onchip.call import SUCCESS, Returned
 from gdbflash.onchip.digest import SHORT_PIECE, Piece, RoutineCall, Run, digest, digests, split_checksum, split_digests
 from gdbflash.onchip.intact import changed
-from gdbflash.onchip.loaded import LoadedLoader, reading_time
+from gdbflash.onchip.loaded import LoadedLoader
+from gdbflash.plan import timeouts
 from gdbflash.plan.pace import Cut, Pace
 from gdbflash.ranges import Range, slices
 
@@ -65,7 +66,7 @@ class Survey:
             )
             taken = [piece for run in runs for piece in run.pieces]
             size = sum(piece.size for piece in taken)
-            made = self._routine.digests(runs, read=self._read, timeout=reading_time(size))
+            made = self._routine.digests(runs, read=self._read, timeout=timeouts.reading(size))
             raw = self._perform(made, size)
             begun += len(taken)
             yield list(zip(taken, split_digests(raw), strict=True))
@@ -92,7 +93,7 @@ class Survey:
         while (piece := cut.take()) is not None:
             step = min(piece.size, self._opened.slice) if self._read else piece.size
             run = Run(piece.address, piece.size, step, self._buffer, self._border)
-            timeout = reading_time(piece.size)
+            timeout = timeouts.reading(piece.size)
             made = self._routine.checksum([run], crc32, byte_sum, read=self._read, timeout=timeout)
             crc32, byte_sum = split_checksum(self._confirmed(made, self._perform(made, piece.size)))
             advance(piece.size)

@@ -25,7 +25,7 @@ from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile
 from gdbflash.servers.tcl import TclTarget
-from gdbflash.target import Capabilities, FlashRegion, Instruction, Stop, StopReason
+from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, Stop, StopReason
 
 STEP_TIMEOUT = 5.0
 """Seconds for one instruction; OpenOCD sees the end of it within its poll of 0.1 s."""
@@ -142,10 +142,6 @@ class GdbTarget:
     def _holds_breakpoint(self, address: int, size: int) -> bool:
         return self._breakpoint is not None and address <= self._address + 1 and self._address < address + size
 
-    def write_while_running(self, address: int, data: bytes) -> None:  # noqa: ARG002
-        """Refuse: GDB waits for the core, and capabilities say so; raises CommandRefused."""
-        raise CommandRefused("GDB writes no memory while the core runs.", command="write", reply="the core runs")
-
     def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
         """Disassemble the Thumb instructions that begin in size bytes; raises MemoryAccessError."""
         try:
@@ -184,12 +180,14 @@ class GdbTarget:
 
     # Running
 
-    def run_until(self, address: int, timeout: float) -> Stop:
+    def run_until(self, address: int, timeout: float, beside: Beside | None = None) -> Stop:
         """Let the core run from PC until it reaches address or timeout seconds passed; it is halted on return.
 
         Raises KeyboardInterrupt, with the core halted, when the user has pressed Ctrl-C; ConnectionLost as soon as
-        the server is gone; CommandRefused when the core cannot be started.
+        the server is gone; CommandRefused when the core cannot be started, or for something beside: GDB waits for it.
         """
+        if beside is not None:
+            raise CommandRefused("GDB writes no memory while the core runs.", command="write", reply="the core runs")
         address &= ~1
         self._set_breakpoint(address)
         self._ran = True

@@ -22,7 +22,7 @@ from gdbflash.servers import tcl
 from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
-from gdbflash.target import Capabilities, FlashRegion, Instruction, Stop, StopReason, register_name
+from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, Stop, StopReason, register_name
 from gdbflash.transfers import fill
 
 LOAD_TIMEOUT, LOAD_BYTES_PER_SECOND = 60.0, 4096
@@ -54,7 +54,6 @@ class MiTarget:
         self._released = False
         self._tcl: tcl.TclTarget | None = None
         self._loads = False  # OpenOCD reads our files
-        self._beside: tuple[int, bytes] | None = None  # to be written beside the next run
         self._work_area: range | None = None
 
     @property
@@ -113,14 +112,6 @@ class MiTarget:
         except MemoryAccessError:
             self._check_core()
             raise
-
-    def write_while_running(self, address: int, data: bytes) -> None:
-        """Write bytes beside the next run, through OpenOCD's Tcl port; raises CommandRefused where there is none."""
-        if not self.capabilities.writes_while_running:
-            raise CommandRefused(
-                f"The {self.profile.title} writes no memory while the core runs.", command="load", reply="no Tcl port"
-            )
-        self._beside = (address, data)
 
     def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:
         """Disassemble the Thumb instructions that begin in size bytes; raises CommandRefused."""
@@ -186,15 +177,19 @@ class MiTarget:
 
     # Running
 
-    def run_until(self, address: int, timeout: float) -> Stop:
+    def run_until(self, address: int, timeout: float, beside: Beside | None = None) -> Stop:
         """Let the core run from PC until it reaches address or timeout seconds passed; it is halted on return.
 
         Halted also when an exception such as KeyboardInterrupt leaves this method. Raises ConnectionLost as
-        soon as the server is gone, CommandRefused when the core cannot be started.
+        soon as the server is gone, CommandRefused when the core cannot be started. beside goes through OpenOCD's Tcl
+        port; raises CommandRefused where there is none.
         """
+        if beside is not None and not self.capabilities.writes_while_running:
+            raise CommandRefused(
+                f"The {self.profile.title} writes no memory while the core runs.", command="load", reply="no Tcl port"
+            )
         address &= ~1
         started = False
-        beside, self._beside = self._beside, None
         try:
             self._return.set(address)
             self._client.forget_events()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from gdbflash.errors import CallFailed, CallNotMade
 from gdbflash.onchip.entry import Entry, Results
 from gdbflash.onchip.layout import Layout
-from gdbflash.target import Stop, StopReason, Target
+from gdbflash.target import Beside, Stop, StopReason, Target
 
 XPSR_THUMB = 0x01000000
 """Only the T bit: an exception number left in IPSR would make the core believe it is still handling it."""
@@ -78,12 +78,19 @@ def call_registers(layout: Layout, *, irq: bool = False) -> dict[str, int]:
 
 
 def perform(
-    target: Target, call: Call, layout: Layout, *, irq: bool = False, look: Look | None = None
+    target: Target,
+    call: Call,
+    layout: Layout,
+    *,
+    irq: bool = False,
+    look: Look | None = None,
+    beside: Beside | None = None,
 ) -> Returned | Unreturned:
     """Run a call to its return, or to the end of its time; the target is halted afterwards.
 
-    look: when to halt a call that takes long, once, and what to do then before it goes on. Raises CallNotMade when the
-    core was at the return address without having made this very call, ConnectionLost.
+    look: when to halt a call that takes long, once, and what to do then before it goes on. beside: what is written into
+    memory while it runs. Raises CallNotMade when the core was at the return address without having made this very call,
+    ConnectionLost.
     """
     entry = Entry(layout.entry)
     number = secrets.randbits(32) | 1
@@ -100,7 +107,7 @@ def perform(
     known = target.capabilities.registers
     target.write_registers({name: value for name, value in call_registers(layout, irq=irq).items() if name in known})
     begun = time.monotonic()
-    stop = _run(target, call, layout.return_address, look)
+    stop = _run(target, call, layout.return_address, look, beside)
     seconds = time.monotonic() - begun
     if stop.reason is not StopReason.ARRIVED:
         return Unreturned(stop, seconds)
@@ -115,11 +122,11 @@ def perform(
     return Returned(results.r0, results.r1, seconds)
 
 
-def _run(target: Target, call: Call, return_address: int, look: Look | None) -> Stop:
+def _run(target: Target, call: Call, return_address: int, look: Look | None, beside: Beside | None) -> Stop:
     """Let the core run to the return address."""
     if look is None or call.timeout <= look.seconds:
-        return target.run_until(return_address, call.timeout)
-    stop = target.run_until(return_address, look.seconds)
+        return target.run_until(return_address, call.timeout, beside)
+    stop = target.run_until(return_address, look.seconds, beside)
     if stop.reason is not StopReason.TIMEOUT:
         return stop
     look.act()

@@ -10,24 +10,23 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gdbflash.errors import CallFailed, CallStopped, CallTimeout, TargetError
-from gdbflash.events import Noted, Observer, Waited
+from gdbflash.events import Attendance, Noted, Waited
 from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import unfinished
 from gdbflash.onchip.call import SUCCESS, Call, Returned
 from gdbflash.onchip.state import Identity
 from gdbflash.options import CallOptions
+from gdbflash.plan import timeouts
 from gdbflash.plan.jobs import need
 from gdbflash.ranges import Range
 from gdbflash.target import Target
 
-INIT_SECONDS = 10.0
-"""Base time-out of Init."""
 LEAST_INITS = 2
 BUSY_SECONDS = 0.5
 """Between two calls of Init while the chip may be busy with an erase."""
@@ -47,7 +46,6 @@ class Opened(Protocol):
     target: Target
     loader: ExternalLoader
     identity: Identity
-    pause: Callable[[float], None]
 
     def call(self, call: Call) -> Returned:
         """Perform a call."""
@@ -64,7 +62,7 @@ class Initialising:
     data: Content
     """What the loader's writable RAM holds before the first call."""
     options: CallOptions
-    observe: Observer
+    attendance: Attendance
     ways: tuple[Way, ...] = tuple(Way)
     """Those that are left to try; the first is the one that worked last."""
     done: bool = False
@@ -83,7 +81,7 @@ class Initialising:
             return
         if not self.options.ignore_init_result:
             raise self._failed(returned.r0, often, times)
-        self.observe(Noted("init-ignored", f"Init returned {returned.r0} {often}; going on as asked."))
+        self.attendance.observe(Noted("init-ignored", f"Init returned {returned.r0} {often}; going on as asked."))
 
     def _failed(self, result: int, often: str, times: int) -> CallFailed:
         unreset = self.done and Way.AFTER_RESET not in self._possible() and times > 1
@@ -108,14 +106,14 @@ class Initialising:
         """
         left = self._time_of_interrupted_erase()
         end = time.monotonic() + left
-        call = self._call(max(INIT_SECONDS, left))
+        call = self._call(max(timeouts.INIT, left))
         returned, times = self.opened.call(call), 1
         while returned.r0 != SUCCESS and (times < LEAST_INITS or time.monotonic() < end):
             if times < LEAST_INITS:
-                self.observe(Noted("init-retried", f"Init returned {returned.r0}; calling it once more."))
+                self.attendance.observe(Noted("init-retried", f"Init returned {returned.r0}; calling it once more."))
             else:
-                self.observe(Waited(left - (end - time.monotonic()), left))
-                self.opened.pause(BUSY_SECONDS)
+                self.attendance.observe(Waited(left - (end - time.monotonic()), left))
+                self.attendance.pause(BUSY_SECONDS)
             returned, times = self.opened.call(call), times + 1
         if left and returned.r0 == SUCCESS:
             unfinished.forget(self.opened.identity)
@@ -165,7 +163,7 @@ class Initialising:
     def _worked(self, way: Way) -> None:
         """Go on with the way that worked, and say so where it is not the usual one."""
         if way is not self.ways[0]:
-            self.observe(
+            self.attendance.observe(
                 Noted("init-again", f"Init works {way.value}, and not otherwise; it is called so from now on.")
             )
         self.ways = self.ways[self.ways.index(way) :] if way is not Way.FRESH else (Way.FRESH, Way.AFTER_RESET)
@@ -173,7 +171,7 @@ class Initialising:
     def _read(self, where: Range) -> bytes:
         return self.opened.target.read_memory(where.address, where.size)
 
-    def _call(self, seconds: float = INIT_SECONDS) -> Call:
+    def _call(self, seconds: float = timeouts.INIT) -> Call:
         return Call("Init", need(self.opened.loader, "Init"), timeout=seconds)
 
     def _time_of_interrupted_erase(self) -> float:
@@ -181,11 +179,11 @@ class Initialising:
         try:
             left = unfinished.seconds_left(self.opened.identity)
         except unfinished.Odd as odd:
-            self.observe(Noted("erase-note-odd", str(odd)))
+            self.attendance.observe(Noted("erase-note-odd", str(odd)))
             unfinished.forget(self.opened.identity)
             return 0.0
         if left:
-            self.observe(
+            self.attendance.observe(
                 Noted(
                     "chip-erasing",
                     "A chip erase was interrupted and may still go on in the chip, whatever is reset: "

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable
 
 from gdbflash.errors import CallNotMade, ConnectionLost, PlanError, PrepareError, StrayWrite, TargetError
-from gdbflash.events import Detailed, Noted, Observer
+from gdbflash.events import Attendance, Detailed, Noted
 from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import autopsy, evidence, unfinished
 from gdbflash.onchip.call import Call, Look, Returned, Unreturned, expect_success, perform
 from gdbflash.onchip.digest import Key, Routine
 from gdbflash.onchip.evidence import LOOK_SECONDS, waits_for_own_tick
-from gdbflash.onchip.initialising import INIT_SECONDS, Initialising
+from gdbflash.onchip.initialising import Initialising
 from gdbflash.onchip.intact import OwnCode, watched
 from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_used
 from gdbflash.onchip.placement import DeviceIdentity, choose_layout, identify, initial_memory, placed
@@ -25,10 +24,11 @@ from gdbflash.onchip.plan_layout import STRAYS
 from gdbflash.onchip.prove_ram import Save
 from gdbflash.onchip.state import Identity
 from gdbflash.options import CallOptions
+from gdbflash.plan import timeouts
 from gdbflash.plan.borders import read_border, units_of, write_unit
 from gdbflash.plan.jobs import EraseStep, need
 from gdbflash.ranges import Range, joined
-from gdbflash.target import Target
+from gdbflash.target import Beside, Target
 
 _MIB = 1 << 20
 _ATTEMPTS = 3
@@ -58,7 +58,7 @@ class LoadedLoader:
         layout: Layout,
         device: DeviceIdentity,
         options: CallOptions,
-        observe: Observer,
+        attendance: Attendance,
     ) -> None:
         self.target = target
         self.loader = loader
@@ -68,15 +68,11 @@ class LoadedLoader:
         self._own = OwnCode(layout, self.routine)
         storage = loader.storage
         self.identity = Identity(storage.name, storage.address, storage.extent, device.unit)
-        self.pause: Callable[[float], None] = time.sleep
-        """Lets seconds pass while the chip is busy; may raise what its owner wants to end the wait with."""
-        self.check: Callable[[], None] = lambda: None
-        """Looked at before each call; may raise what its owner wants to end the work with."""
         self.calls = 0
         self.filling = 0.0
         """Seconds that it took to put the last call's inputs into RAM."""
         self._options = options
-        self._observe = observe
+        self._attendance = attendance
         self._operation: Operation | None = None
         self.border = read_border(storage)
         """What the places of Read are multiples of."""
@@ -86,7 +82,7 @@ class LoadedLoader:
         self._looked_at: set[str] = set()
         memory = self._load()
         changed = memory.within(joined((*loader.writable, layout.scratch)))
-        self.init = Initialising(self, changed, options, observe)
+        self.init = Initialising(self, changed, options, attendance)
 
     def _load(self) -> Content:
         """Write the image and read it back; raises PrepareError. Gives what lies there."""
@@ -125,7 +121,9 @@ class LoadedLoader:
         return self.target.read_memory(where.address, where.size) != expected
 
     def _load_again(self) -> None:
-        self._observe(Noted("reloaded", "The loader was loaded again: its RAM may have been used by the server."))
+        self._attendance.observe(
+            Noted("reloaded", "The loader was loaded again: its RAM may have been used by the server.")
+        )
         self._load()
         self.init.done = False
 
@@ -143,12 +141,19 @@ class LoadedLoader:
         self.check_own_code("Init")
         self._operation = operation
 
-    def call(self, call: Call, *inputs: tuple[int, bytes], there: tuple[int, bytes] | None = None) -> Returned:
+    def call(
+        self,
+        call: Call,
+        *inputs: tuple[int, bytes],
+        there: tuple[int, bytes] | None = None,
+        beside: Beside | None = None,
+    ) -> Returned:
         """Perform one call as it stands, its time-out scaled, with the bytes of inputs at their addresses.
 
-        there: another input, which lies in RAM already if nobody has used it meanwhile.
+        there: another input, which lies in RAM already if nobody has used it meanwhile. beside: what is written into
+        memory while it runs.
         """
-        self.check()
+        self._attendance.check()
         self._fill(inputs)
         if self._overwritten():
             operation = self._operation
@@ -159,7 +164,8 @@ class LoadedLoader:
         self.calls += 1
         scaled = Call(call.function, call.address, call.arguments, call.timeout * self._options.timeout_scale)
         try:
-            outcome = perform(self.target, scaled, self.layout, irq=self._irq, look=self._look(call.function))
+            look = self._look(call.function)
+            outcome = perform(self.target, scaled, self.layout, irq=self._irq, look=look, beside=beside)
         except ConnectionLost as error:
             raise autopsy.lost(scaled, error) from error
         except CallNotMade:
@@ -168,7 +174,7 @@ class LoadedLoader:
         if isinstance(outcome, Unreturned):
             self.check_own_code(scaled.function)
             raise autopsy.explain(evidence.gather(self.target, scaled, outcome, self.layout, self.loader))
-        self._observe(
+        self._attendance.observe(
             Detailed(
                 "call",
                 f"{scaled} returned 0x{outcome.r0:X} in {outcome.seconds * 1000:.1f} ms.",
@@ -193,7 +199,7 @@ class LoadedLoader:
             if waits_for_own_tick(self.target, self.loader):
                 self._irq = True
                 self.target.write_registers({"primask": 0})
-                self._observe(
+                self._attendance.observe(
                     Noted(
                         "own-interrupt",
                         f"{function} waits for the SysTick interrupt of its own vector table: interrupts are let in "
@@ -230,8 +236,10 @@ class LoadedLoader:
         """The most that one Write or Read call can move."""
         return self.layout.buffer.size
 
-    def write(self, address: int, data: bytes, *, place: int | None = None) -> Returned | None:
-        """Program up to `chunk` bytes, put at place in the buffer before.
+    def write(
+        self, address: int, data: bytes, *, place: int | None = None, beside: Beside | None = None
+    ) -> Returned | None:
+        """Program up to `chunk` bytes, put at place in the buffer before; beside is written into RAM while it runs.
 
         RAM-type storage without Write is written through its window (None).
         """
@@ -240,15 +248,15 @@ class LoadedLoader:
             return None
         buffer = self.layout.buffer.address if place is None else place
         call = self._write_call(address, len(data), buffer)
-        returned = self.call(call, (buffer, data))
+        returned = self.call(call, (buffer, data), beside=beside)
         expect_success(call, returned)
         return returned
 
-    def write_if_held(self, address: int, data: bytes, place: int) -> bool:
+    def write_if_held(self, address: int, data: bytes, place: int, beside: Beside | None) -> bool:
         """Program data if the target finds, by digests, that place in the buffer holds it already; returns whether."""
         call = self._write_call(address, len(data), place)
         checked = self.routine.checked(call, place, data)
-        returned = self.call(checked.call, checked.inputs, there=(place, data))
+        returned = self.call(checked.call, checked.inputs, there=(place, data), beside=beside)
         outcome = checked.outcome
         if returned.r0 == 0 and not checked.held(self.target.read_memory(outcome.address, outcome.size)):
             return False
@@ -256,7 +264,7 @@ class LoadedLoader:
         return True
 
     def _write_call(self, address: int, size: int, buffer: int) -> Call:
-        seconds = writing_time(size, self.loader.storage.page_size)
+        seconds = timeouts.writing(size, self.loader.storage.page_size)
         return Call("Write", need(self.loader, "Write"), (address, size, buffer), seconds)
 
     def read(self, where: Range) -> bytes:
@@ -267,7 +275,8 @@ class LoadedLoader:
         (whole,) = units_of((where,), self.border)
         # A Read that does nothing and says 1 must not show what Write left in the buffer.
         paint = PAINT * min(4 + self.border // WORD, -(-whole.size // WORD))
-        call = Call("Read", need(self.loader, "Read"), (whole.address, whole.size, buffer), reading_time(whole.size))
+        arguments = (whole.address, whole.size, buffer)
+        call = Call("Read", need(self.loader, "Read"), arguments, timeouts.reading(whole.size))
         wanted = Range(buffer + where.address - whole.address, where.size)
         returned, data = self.call_for_results(call, paint, buffer, wanted)
         expect_success(call, returned)
@@ -299,12 +308,12 @@ class LoadedLoader:
 
     def erase(self, step: EraseStep) -> None:
         """Erase the sectors of one step."""
-        self._succeed("SectorErase", (step.first, step.last), 5.0 * step.sectors)
+        self._succeed("SectorErase", (step.first, step.last), timeouts.erasing(step.sectors))
 
     def mass_erase(self) -> None:
         """Erase the whole storage."""
-        seconds = max(400.0, 5.0 * self.loader.storage.sector_count)
-        self.check()  # before it is noted that it may go on
+        seconds = timeouts.erasing_all(self.loader.storage)
+        self._attendance.check()  # before it is noted that it may go on
         with unfinished.noted(self.identity, seconds * self._options.timeout_scale):
             self._succeed("MassErase", (0,), seconds)
 
@@ -317,7 +326,7 @@ class LoadedLoader:
             raise PlanError(f"Verify compares whole words, not {len(data)} bytes at 0x{address:08X}.")
         buffer = self.layout.buffer.address
         arguments = (address, buffer, len(data) // WORD, 0)
-        call = Call("Verify", need(self.loader, "Verify"), arguments, reading_time(len(data)))
+        call = Call("Verify", need(self.loader, "Verify"), arguments, timeouts.reading(len(data)))
         returned = self.call(call, (buffer, data))
         return returned.r0 == 0 and returned.r1 == sum(data) & 0xFFFFFFFF
 
@@ -331,7 +340,7 @@ class LoadedLoader:
         behind_buffer, behind_all = (each.address for each in self.layout.guards)
         for name, address in (("stack", self.layout.stack.address), ("buffer", behind_buffer), ("ram", behind_all)):
             if self.target.read_memory(address, WORD) != PAINT:
-                self._observe(
+                self._attendance.observe(
                     Noted(
                         f"{name}-overrun",
                         f"The loader wrote beyond its {name} (canary at 0x{address:08X} is gone): "
@@ -341,49 +350,27 @@ class LoadedLoader:
                 )
 
 
-def writing_time(size: int, page_size: int) -> float:
-    """Give the base time-out in seconds of a call that programs size bytes."""
-    return 5 + 0.01 * -(-size // max(1, page_size))
-
-
-def reading_time(size: int) -> float:
-    """Give the base time-out in seconds of a call that reads size bytes."""
-    return 5 + size / 65536
-
-
 def raw_call(loader: ExternalLoader, function: str, arguments: tuple[int, ...]) -> Call:
-    """Make a call as somebody typed it, with the base time-out of its function; raises PlanError where it is lacking.
-
-    A function that is no part of the ABI, or arguments that name no sectors, get as long as MassErase.
-    """
-    storage = loader.storage
-    first, second, third, _ = (*arguments, 0, 0, 0, 0)[:4]
-    longest = max(400.0, 5.0 * storage.sector_count)
-    if function == "SectorErase" and storage.contains(first, 1) and first <= second < storage.end and storage.sectors:
-        seconds = 5.0 * len(storage.sectors_in(first, second - first + 1))
-    else:
-        seconds = {
-            "Init": INIT_SECONDS,
-            "DeInit": INIT_SECONDS,
-            "Write": writing_time(second, storage.page_size),
-            "Read": reading_time(second),
-            "CheckSum": reading_time(second),
-            "Verify": reading_time(third * WORD),
-        }.get(function, longest)
-    return Call(function, need(loader, function), arguments, seconds)
+    """Make a call as somebody typed it, with the time-out of its function; raises PlanError where that is lacking."""
+    address = need(loader, function)
+    return Call(function, address, arguments, timeouts.of_function(loader.storage, function, arguments))
 
 
 def load(
-    target: Target, loader: ExternalLoader, options: CallOptions, observe: Observer, save: Save | None = None
+    target: Target,
+    loader: ExternalLoader,
+    options: CallOptions,
+    attendance: Attendance,
+    save: Save | None = None,
 ) -> LoadedLoader:
     """Put a loader into the RAM of a halted target.
 
     Raises PlanError when the RAM does not suffice, PrepareError when it does not hold the image, ConnectionLost.
     """
     device, layout = find_room(target, loader, options, save)
-    observe(placed(device, layout))
+    attendance.observe(placed(device, layout))
     if layout.strays.size < STRAYS:
-        observe(
+        attendance.observe(
             Noted(
                 "strays-short",
                 f"RAM is short: {layout.strays.size} bytes instead of {STRAYS} stay free behind the loader, as some "
@@ -392,7 +379,7 @@ def load(
             )
         )
     try:
-        return LoadedLoader(target, loader, layout, device, options, observe)
+        return LoadedLoader(target, loader, layout, device, options, attendance)
     except TargetError as error:
         raise _not_loaded(error) from error
 

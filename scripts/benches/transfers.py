@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from gdbflash.flash.flasher import Flasher
 from gdbflash.flash.inspection import Inspection
@@ -72,9 +73,9 @@ def watched(running: Rig, loaded: LoadedLoader, function: str) -> Iterator[list[
     notes: list[Ran] = []
     perform = loaded.call
 
-    def note(call: Call, *inputs: tuple[int, bytes], there: tuple[int, bytes] | None = None) -> Returned:
+    def note(call: Call, *inputs: tuple[int, bytes], **more: Any) -> Returned:
         before = running.watch.seconds if running.watch else 0.0
-        returned = perform(call, *inputs, there=there)
+        returned = perform(call, *inputs, **more)
         ran = running.watch.seconds - before if running.watch else returned.seconds
         if call.function == function:
             notes.append(Ran(ran, call.arguments[1], call.address != loaded.loader.functions[function]))

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,12 +134,12 @@ def test_an_interrupted_write_goes_on_where_it_was(bench: Bench, monkeypatch: py
     writes = 0
     write = LoadedLoader.write
 
-    def interrupted(self: LoadedLoader, address: int, piece: bytes, *, place: int | None = None) -> None:
+    def interrupted(self: LoadedLoader, address: int, piece: bytes, **more: Any) -> None:
         nonlocal writes
         writes += 1
         if writes == 3:
             raise Interrupted("Interrupted by the test.")
-        write(self, address, piece, place=place)
+        write(self, address, piece, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(LoadedLoader, "write", interrupted)

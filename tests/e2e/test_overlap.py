@@ -29,6 +29,7 @@ from gdbflash.plan.jobs import EraseMode, plan_write
 from gdbflash.ranges import Range
 from gdbflash.servers.endpoint import Endpoint
 from gdbflash.servers.tcl import TclTarget
+from gdbflash.target import Beside
 from tests.support.boards import LOADER
 from tests.support.gdbservers import gdb_path
 from tests.support.openocd import TRANSPORTS, running_openocd
@@ -81,10 +82,14 @@ def opened(transport: str, gdb: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
             load(self, address, data, directory)
 
         def noted_call(
-            self: LoadedLoader, call_: Call, *inputs: tuple[int, bytes], there: tuple[int, bytes] | None = None
+            self: LoadedLoader,
+            call_: Call,
+            *inputs: tuple[int, bytes],
+            there: tuple[int, bytes] | None = None,
+            beside: Beside | None = None,
         ) -> Returned:
             before = len(bench.loads)
-            returned = call(self, call_, *inputs, there=there)
+            returned = call(self, call_, *inputs, there=there, beside=beside)
             if call_.function == "Write":
                 where = Range(call_.arguments[2], call_.arguments[1])
                 bench.writes.append((where, tuple(bench.loads[before:])))
@@ -178,11 +183,10 @@ def test_what_was_meant_for_a_run_that_failed_is_not_sent_beside_a_later_one(
     def fails(_self: ReturnPoint, address: int) -> None:
         raise CommandRefused(f"No breakpoint can be set at {address:#x}.", command="", reply="")
 
-    bench.target.write_while_running(0x24010000, b"late")
     with monkeypatch.context() as patch:
         patch.setattr(ReturnPoint, "set", fails)
         with pytest.raises(CommandRefused):
-            bench.target.run_until(0x24000000, 1)
+            bench.target.run_until(0x24000000, 1, Beside(0x24010000, b"late"))
     bench.target.run_until(0x24000000, 0.1)
     assert bench.loads == []
 
@@ -190,7 +194,7 @@ def test_what_was_meant_for_a_run_that_failed_is_not_sent_beside_a_later_one(
 def test_without_the_tcl_port_it_is_refused(bench: Bench) -> None:
     bench.target._loads = False
     with pytest.raises(CommandRefused, match="writes no memory while the core runs"):
-        bench.target.write_while_running(0x24010000, b"data")
+        bench.target.run_until(0x24000000, 1, Beside(0x24010000, b"data"))
 
 
 @pytest.mark.parametrize(

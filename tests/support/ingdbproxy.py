@@ -106,8 +106,8 @@ class InGdb:
     def write_registers(self, values: Mapping[str, int]) -> None:
         self._ask("write_registers", dict(values))
 
-    def run_until(self, address: int, timeout: float) -> Any:
-        return self._ask("run_until", address, timeout)
+    def run_until(self, address: int, timeout: float, beside: Any = None) -> Any:
+        return self._ask("run_until", address, timeout, beside)
 
     def reset_and_halt(self) -> None:
         self._ask("reset_and_halt")

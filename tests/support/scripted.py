@@ -18,7 +18,7 @@ from gdbflash.onchip.digest import Key, digest
 from gdbflash.onchip.entry import SIZE, Entry
 from gdbflash.onchip.routine_code import DIGEST_CODE, DIGESTS, ENTER, ENTRY_CODE
 from gdbflash.ranges import Range
-from gdbflash.target import Capabilities, FlashRegion, Instruction, Stop, StopReason
+from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, Stop, StopReason
 from tests.support.values import KIB, make_loader
 
 RAM = Range(0x24000000, 512 * KIB)
@@ -116,9 +116,6 @@ class ScriptedTarget:
         if mishap is not Mishap.LIES:
             self._put(address, data)
 
-    def write_while_running(self, address: int, data: bytes) -> None:
-        raise NotImplementedError
-
     def disassemble(self, address: int, size: int) -> tuple[Instruction, ...]:  # noqa: ARG002
         return ()
 
@@ -130,7 +127,8 @@ class ScriptedTarget:
         self._use("write_registers")
         self._registers.update(values)
 
-    def run_until(self, address: int, timeout: float) -> Stop:  # noqa: ARG002
+    def run_until(self, address: int, timeout: float, beside: Beside | None = None) -> Stop:  # noqa: ARG002
+        assert beside is None
         self._use("run_until")
         area = self._registers["pc"] - ENTER
         if self._get(area, len(ENTRY_CODE)) != ENTRY_CODE:  # it hangs

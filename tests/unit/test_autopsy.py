@@ -15,7 +15,7 @@ from gdbflash.onchip.evidence import Evidence
 from gdbflash.onchip.faults import ExceptionReturn, Frame
 from gdbflash.onchip.layout import PAINT, Layout, stack_used
 from gdbflash.ranges import Range
-from gdbflash.target import Capabilities, FlashRegion, Instruction, Stop, StopReason
+from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, Stop, StopReason
 from tests.support.values import make_loader
 
 LOADER = replace(
@@ -316,9 +316,6 @@ class Halted:
                 return data[address - start : address - start + size]
         raise MemoryAccessError(f"{size} bytes at {address:#x} cannot be read.", address=address, size=size)
 
-    def write_while_running(self, address: int, data: bytes) -> None:
-        raise AssertionError((address, data))
-
     def write_memory(self, address: int, data: bytes) -> None:
         raise AssertionError((address, data))
 
@@ -331,8 +328,8 @@ class Halted:
     def write_registers(self, values: Mapping[str, int]) -> None:
         raise AssertionError(values)
 
-    def run_until(self, address: int, timeout: float) -> Stop:
-        assert (address, timeout) == (0x24000000, 0.02)
+    def run_until(self, address: int, timeout: float, beside: Beside | None = None) -> Stop:
+        assert (address, timeout, beside) == (0x24000000, 0.02, None)
         if not self.stops:
             raise CommandRefused("It does not go on.")
         return self.stops.pop(0)

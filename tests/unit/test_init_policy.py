@@ -12,6 +12,7 @@ import pytest
 
 from gdbflash.errors import CallFailed, CallNotMade, CallTimeout, TargetError
 from gdbflash.events import Event, Noted
+from gdbflash.flash.phases import Phases
 from gdbflash.onchip.loaded import LoadedLoader, Operation, load
 from gdbflash.options import CallOptions
 from gdbflash.ranges import Range
@@ -34,7 +35,9 @@ class Bench:
     def __init__(self, options: CallOptions | None = None) -> None:
         self.target = ScriptedTarget(WITH_VARIABLES)
         self.events: list[Event] = []
-        self.opened: LoadedLoader = load(self.target, WITH_VARIABLES, options or CallOptions(), self.events.append)
+        self.opened: LoadedLoader = load(
+            self.target, WITH_VARIABLES, options or CallOptions(), Phases(self.events.append)
+        )
         self.found: list[bytes] = []
         self.target.before = self._before
         self.target.uses.clear()

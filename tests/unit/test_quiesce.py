@@ -9,7 +9,7 @@ import pytest
 
 from gdbflash.errors import MemoryAccessError, PrepareError
 from gdbflash.onchip import quiesce
-from gdbflash.target import Capabilities, FlashRegion, Instruction, Stop
+from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, Stop
 
 RAM = 0x24000000
 LINE = 32
@@ -45,9 +45,6 @@ class Core:
         assert address % 4 == 0
         assert size % 4 == 0
         return b"".join(self.word(each).to_bytes(4, "little") for each in range(address, address + size, 4))
-
-    def write_while_running(self, address: int, data: bytes) -> None:
-        raise AssertionError((address, data))
 
     def write_memory(self, address: int, data: bytes) -> None:
         if address < 0xE0000000:
@@ -97,8 +94,8 @@ class Core:
     def write_registers(self, values: Mapping[str, int]) -> None:
         raise AssertionError(values)
 
-    def run_until(self, address: int, timeout: float) -> Stop:
-        raise AssertionError((address, timeout))
+    def run_until(self, address: int, timeout: float, beside: Beside | None = None) -> Stop:
+        raise AssertionError((address, timeout, beside))
 
     def reset_and_halt(self) -> None:
         raise AssertionError

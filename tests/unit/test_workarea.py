@@ -29,7 +29,7 @@ from gdbflash.plan.jobs import plan_write
 from gdbflash.ranges import Range
 from gdbflash.servers.endpoint import Endpoint
 from gdbflash.servers.profiles import parse_work_area
-from gdbflash.target import Stop
+from gdbflash.target import Beside, Stop
 from tests.support.boards import LOADER
 from tests.support.gdbservers import GDBS, gdb_path
 from tests.support.openocd import TRANSPORTS, Openocd, running_openocd
@@ -163,10 +163,10 @@ def test_what_was_read_while_code_ran_is_read_again(bench: Bench, monkeypatch: p
     read_at, calls = (loader.functions["Read"] | 1).to_bytes(4, "little"), 0
     original = bench.target.run_until
 
-    def run_until(address: int, timeout: float) -> Stop:
+    def run_until(address: int, timeout: float, beside: Beside | None = None) -> Stop:
         nonlocal calls
         reads = bench.machine.read_memory(table.address + FUNCTION, 4) == read_at
-        stop = original(address, timeout)
+        stop = original(address, timeout, beside)
         if reads:
             calls += 1
             if calls <= disturbed:
