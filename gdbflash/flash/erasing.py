@@ -1,4 +1,4 @@
-"""Erase sectors, or the whole chip: how many one call takes, and when the chip is quicker.
+"""Erase sectors, or the whole chip: how many one call takes.
 
 What belongs here: the erase phase.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from gdbflash.events import Noted
 from gdbflash.flash.phases import Phases
 from gdbflash.onchip.loaded import LoadedLoader, Operation
+from gdbflash.plan.chip_erase import chip_seconds, is_quicker
 from gdbflash.plan.jobs import EraseStep, erase_steps
 from gdbflash.plan.pace import Pace
 from gdbflash.ranges import Range
@@ -19,16 +20,6 @@ FIRST_CALL = 64 * 1024
 """Bytes that the first call erases."""
 MOST_SECTORS = 64
 """Sectors that one call may erase: the time-out of a call grows with them."""
-CHIP_SECONDS_PER_MIB = 2.5
-"""Serial NOR chips of 90 nm and less: 40 s for 16 MiB (W25Q128JV data sheet revision F, 9.6, tCE typical). The same
-chip's blocks of 64 KiB take 2.4 s a MiB, its sectors of 4 KiB 11.5 s."""
-MARGIN = 1.25
-"""The chip must win clearly: its time is a guess, that of the sectors is measured."""
-
-
-def chip_is_quicker(extent: int, left: int, seconds_per_byte: float) -> bool:
-    """Tell whether MassErase of extent bytes will take less time than going on with left bytes of sectors."""
-    return left * seconds_per_byte > MARGIN * CHIP_SECONDS_PER_MIB * extent / (1 << 20)
 
 
 class Erasing:
@@ -73,7 +64,7 @@ class Erasing:
                 erased += step.size
                 done += step.sectors
                 advance(step.size)
-                if or_chip and chip_is_quicker(self._opened.loader.storage.extent, size - erased, spent / erased):
+                if or_chip and is_quicker(self._opened.loader.storage.extent, size - erased, spent / erased):
                     self._note(size - erased, spent / erased)
                     self._erase_all()
                     advance(size - erased)
@@ -98,7 +89,7 @@ class Erasing:
             Noted(
                 "chip-erase",
                 f"The chip is erased as a whole: its sectors would take {left * seconds_per_byte:.0f} s more, the chip "
-                f"about {CHIP_SECONDS_PER_MIB * extent / (1 << 20):.0f} s.",
+                f"about {chip_seconds(extent):.0f} s.",
                 {"sector_seconds": round(left * seconds_per_byte, 1)},
             )
         )

@@ -33,6 +33,7 @@ from gdbflash.onchip.placement import identify
 from gdbflash.onchip.prove_ram import Save
 from gdbflash.onchip.state import sweep
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
+from gdbflash.plan import chip_erase
 from gdbflash.plan.jobs import StorageJob, plan_storage, plan_write
 from gdbflash.plan.program import split_program
 from gdbflash.ranges import Range, joined, without
@@ -323,9 +324,9 @@ class Flasher:
         if chip:
             erasing.chip()
         else:
-            whole = size == loader.storage.extent
+            or_chip = chip_erase.is_allowed(loader, without((loader.storage.span,), sectors))
             done = erase_first(opened, self._phases, erasing, proof, keeping)
-            erasing.sectors(sectors[done:], or_chip=whole and "MassErase" in loader.functions)
+            erasing.sectors(sectors[done:], or_chip=or_chip)
             keeping.done()
         Inspection(opened, self._phases).expect_blank(joined(sectors))
         return Report(size, 0, self.calls, len(sectors), VerifyMode.DIGEST.value)

@@ -21,6 +21,7 @@ from gdbflash.images.content import Content
 from gdbflash.loaders.storage import StorageInfo
 from gdbflash.onchip.loaded import LoadedLoader
 from gdbflash.options import VerifyMode
+from gdbflash.plan import chip_erase
 from gdbflash.plan.borders import blank, units_of
 from gdbflash.plan.delta import Delta, everything, not_erased, remaining
 from gdbflash.plan.delta import units_of as pieces_of
@@ -149,5 +150,5 @@ class Writing:
         done = erase_first(self._opened, self._phases, erasing, proof, self._keeping, content)
         if proof.written_over:
             return ()
-        rest = erasing.sectors(delta.erase[done:], or_chip=job.or_chip and not lost)
+        rest = erasing.sectors(delta.erase[done:], or_chip=job.or_chip and chip_erase.is_allowed(job.loader, lost))
         return rest if len(rest) > len(delta.erase) - done else delta.erase

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gdbflash.errors import PlanError
+from gdbflash.plan import chip_erase
 from gdbflash.plan.program import INTERNAL, did_you_mean
 from gdbflash.ranges import Range, without
 
@@ -159,9 +160,8 @@ def plan_storage(
     need(loader, "SectorErase")
     sectors = touched_sectors(loader, content.ranges)
     gaps = without(sectors, content.ranges)
-    or_chip = erase is None and "MassErase" in loader.functions
-    if keep and without((loader.storage.span,), content.ranges):
-        or_chip = False
+    stays = without((loader.storage.span,), content.ranges) if keep else ()
+    or_chip = erase is None and chip_erase.is_allowed(loader, stays)
     return StorageJob(loader, content, mode, sectors, gaps if keep else (), keep, or_chip)
 
 

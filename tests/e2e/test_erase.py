@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from gdbflash.events import Event, Finished, Noted
-from gdbflash.flash import erasing
-from gdbflash.flash.erasing import chip_is_quicker
 from gdbflash.flash.flasher import Flasher, Report
 from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import load_loader
@@ -17,6 +15,7 @@ from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import start_gdb
 from gdbflash.mi.target import MiTarget
 from gdbflash.options import After, RunOptions
+from gdbflash.plan import chip_erase
 from gdbflash.plan.jobs import EraseMode, plan_write
 from gdbflash.servers.endpoint import parse_endpoint
 from tests.support.boards import LOADER, RunningBoard, running_board
@@ -59,7 +58,7 @@ class Bench:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     # The board's chip takes no time: only a chip that takes none either could be quicker.
-    monkeypatch.setattr(erasing, "CHIP_SECONDS_PER_MIB", 0.0)
+    monkeypatch.setattr(chip_erase, "SECONDS_PER_MIB", 0.0)
     with running_board() as board:
         board.chip.memory[:] = bytes(ALL)
         target = connect(parse_endpoint(board.endpoint), start_gdb())
@@ -117,16 +116,3 @@ def test_an_erase_of_everything_may_take_the_chip(bench: Bench) -> None:
     assert bench.erases == {SECTOR: 2}
     assert bench.erase(ALL).sectors_erased == 256
     assert bench.erases == {SECTOR: 3, ALL: 1}
-
-
-@pytest.mark.parametrize(
-    ("sector", "seconds", "quicker"),
-    [(4096, 45e-3, True), (65536, 150e-3, False), (65536, 2.0, True), (4096, 10e-3, False)],
-    ids=["4 KiB", "64 KiB", "64 KiB at the slowest", "4 KiB, a quicker chip"],
-)
-def test_what_a_w25q128_would_take(sector: int, seconds: float, quicker: bool) -> None:
-    assert chip_is_quicker(ALL, ALL - sector, seconds / sector) is quicker
-
-
-def test_a_small_part_of_the_chip_is_never_slower_by_sectors() -> None:
-    assert not chip_is_quicker(ALL, 4 * MIB, 45e-3 / 4096)
