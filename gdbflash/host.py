@@ -34,9 +34,9 @@ _SETTLED = 60.0
 """Seconds after which a folder has its lock for certain."""
 
 
-def directory() -> Path:
-    """Name the state folder: $GDBFLASH_STATE, or gdbflash in the platform's; raises OutputError."""
-    explicit = os.environ.get(ENVIRONMENT)
+def directory(named: Path | None = None) -> Path:
+    """Name the state folder: the one named, $GDBFLASH_STATE, or gdbflash in the platform's; raises OutputError."""
+    explicit = named or os.environ.get(ENVIRONMENT)
     if explicit:
         return Path(explicit)
     try:
@@ -48,17 +48,17 @@ def directory() -> Path:
     return usual
 
 
-def made_directory() -> Path:
+def made_directory(named: Path | None = None) -> Path:
     """Make the state folder, for its owner alone, where it is not there yet; raises OutputError, OSError.
 
     The platform's is ours, and is closed to others where an earlier version left it open.
     """
-    folder = directory()
+    folder = directory(named)
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(mode=_OURS_ALONE, parents=True, exist_ok=True)
     for each in new:
         sync_directory(each.parent)
-    if not os.environ.get(ENVIRONMENT) and folder.stat().st_mode & 0o077:
+    if not (named or os.environ.get(ENVIRONMENT)) and folder.stat().st_mode & 0o077:
         folder.chmod(_OURS_ALONE)
     return folder
 
@@ -76,7 +76,8 @@ def sync_directory(folder: Path) -> None:
 def held(name: str, what: str, tell: Callable[[str], None]) -> Iterator[None]:
     """Have a target for this process alone while the body runs; raises TargetInUse when another one has it.
 
-    name: the same for the same target. Where there can be no lock, tell says so, and the body runs all the same.
+    name: the same for the same target. The lock lies in the usual state folder, whichever a run has for the rest, or
+    two runs would not see each other. Where there can be no lock, tell says so, and the body runs all the same.
     """
     lock = None
     try:

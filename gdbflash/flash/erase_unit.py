@@ -55,7 +55,7 @@ def remember(origin: Origin, what: Known) -> None:
     path = _path(origin)
     if path is not None:
         with contextlib.suppress(OSError, OutputError):
-            made_directory()
+            made_directory(origin.identity.folder)
             path.parent.mkdir(mode=0o700, exist_ok=True)
             head = {"format": _FORMAT, "unit": what.unit, "proven": what.proven}
             state.write_whole(path, [json.dumps(head).encode()])
@@ -64,7 +64,8 @@ def remember(origin: Origin, what: Known) -> None:
 def _path(origin: Origin) -> Path | None:
     if not (origin.identity.unit and origin.loader):
         return None
-    return directory() / "erase-units" / f"{origin.identity.unit}-{origin.loader[:32]}.json"
+    identity = origin.identity
+    return directory(identity.folder) / "erase-units" / f"{identity.unit}-{origin.loader[:32]}.json"
 
 
 def as_erased(storage: StorageInfo, origin: Origin, observe: Observer) -> StorageInfo:

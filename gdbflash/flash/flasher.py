@@ -6,9 +6,11 @@ What belongs here: policy. Decisions that need no target are in `plan`, the use 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 
 from gdbflash.errors import ConnectionLost, GdbflashError, PrepareError, TargetError
@@ -82,8 +84,9 @@ class Flasher:
     """Run jobs on one target, and leave it as asked however they end.
 
     Use as a context manager on a target that `connect` or `launch` gave: entering takes it and leaving leaves it as
-    options say. observe gets the events. Every method may raise TargetError, PrepareError, ConnectionLost, and
-    Interrupted when `cancelled` says so between two calls.
+    options say. observe gets the events. state is the folder for what is remembered until the next run, such as bytes
+    to keep of a write that is cut off; None: $GDBFLASH_STATE, or gdbflash in the platform's state folder. Every method
+    may raise TargetError, PrepareError, ConnectionLost, and Interrupted when `cancelled` says so between two calls.
     """
 
     def __init__(
@@ -92,11 +95,13 @@ class Flasher:
         options: RunOptions = _DEFAULTS,
         observe: Observer = unobserved,
         cancelled: Callable[[], bool] = lambda: False,
+        state: str | os.PathLike[str] | None = None,
     ) -> None:
         self._target = target
         self._options = options
         self._observe = observe
         self._phases = Phases(observe, cancelled)
+        self._folder = None if state is None else Path(state)
         self._loaded: LoadedLoader | None = None
         self._registers: dict[str, int] = {}
         self._memory: dict[int, bytes] = {}
@@ -204,7 +209,7 @@ class Flasher:
                 earlier.check_guards()  # the next one's image lies over them
             options, save = self._loading()
             with self._phases.phase("init", label=loader.storage.name):
-                self._loaded = load(self._target, loader, options, self._phases, save)
+                self._loaded = load(self._target, loader, options, self._phases, save, self._folder)
         if operation is not None:
             self._loaded.begin(operation)
         return self._loaded
@@ -272,7 +277,7 @@ class Flasher:
                 self._target.reset_and_halt()
             self._put_back_memory()  # not over what is loaded
         unit = identify(self._target, 0).unit
-        Internal(self._target, self._phases, unit).load(program, regions, keep=keep)
+        Internal(self._target, self._phases, unit, self._folder).load(program, regions, keep=keep)
         return replace(report, bytes=report.bytes + inside)
 
     def restore(self, loader: ExternalLoader, file: KeptFile) -> Report:
@@ -293,7 +298,7 @@ class Flasher:
         sweep(opened.identity)
         reached = f"{capabilities.server} {capabilities.place}".strip()
         origin = Origin(opened.identity, reached, loader.sha256, loader.storage.erased_value, time.time())
-        files = overlapping(loader.storage.span) if not loader.storage.is_ram else ()
+        files = overlapping(loader.storage.span, self._folder) if not loader.storage.is_ram else ()
         files = tuple(each for each in files if self._restoring is None or each.path != self._restoring.path)
         return Keeping(origin, loader.storage.type, self._options.kept, self._observe, files)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from gdbflash.errors import CommandRefused, TargetError
 from gdbflash.events import Noted, counted
@@ -32,8 +33,10 @@ _FLASH_FAILED = "Error finishing flash operation"
 class Internal:
     """Loads the parts of a program that belong into internal flash and RAM of a halted target."""
 
-    def __init__(self, target: Target, phases: Phases, unit: str) -> None:
+    def __init__(self, target: Target, phases: Phases, unit: str, folder: Path | None = None) -> None:
+        """Take a target; unit: its unique ID, if known; folder: for bytes to keep, None: the usual state folder."""
         self._target = target
+        self._folder = folder
         self._phases = phases
         self._unit = unit
 
@@ -83,7 +86,7 @@ class Internal:
         low, high = min(each.where.address for each in regions), max(each.where.end for each in regions)
         capabilities = self._target.capabilities
         origin = Origin(
-            Identity("internal flash", low, high - low, self._unit),
+            Identity("internal flash", low, high - low, self._unit, self._folder),
             f"{capabilities.server} {capabilities.place}".strip(),
             "",
             0xFF,

@@ -104,13 +104,14 @@ def save(origin: Origin, sectors: Sequence[KeptSector]) -> KeptFile:
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(origin.begun))
     name = f"{origin.identity.file_name}-{stamp}-{secrets.token_hex(3)}{ENDING}"
     try:
-        path = made_directory() / name
+        path = made_directory(origin.identity.folder) / name
         state.write_whole(path, _parts(origin, sectors))
     except OSError as error:
+        folder = directory(origin.identity.folder)
         raise OutputError(
-            f"The bytes to keep could not be saved in {directory()} ({error.strerror}), so nothing was erased "
+            f"The bytes to keep could not be saved in {folder} ({error.strerror}), so nothing was erased "
             f"there. Free some space, set {ENVIRONMENT} to another folder, or add --no-keep.",
-            path=str(directory()),
+            path=str(folder),
         ) from error
     return KeptFile(path, origin, tuple(sectors))
 
@@ -177,15 +178,15 @@ def leave(file: KeptFile, sectors: Sequence[KeptSector]) -> None:
         raise _unusable(file.path, f"it cannot be changed ({error.strerror})", "Nothing was erased") from error
 
 
-def files() -> Iterator[KeptFile]:
-    """Read all files, the oldest first; raises OutputError for a folder or a file that cannot be used."""
-    for path in paths():
+def files(folder: Path | None = None) -> Iterator[KeptFile]:
+    """Read all files of a state folder, the oldest first; raises OutputError for a folder or file of no use."""
+    for path in paths(folder):
         yield read(path)
 
 
-def paths() -> tuple[Path, ...]:
-    """List the files; raises OutputError for a folder that cannot be used."""
-    folder = directory()
+def paths(folder: Path | None = None) -> tuple[Path, ...]:
+    """List the files of a state folder, else of the usual one; raises OutputError for one that cannot be used."""
+    folder = directory(folder)
     try:
         return tuple(sorted(Path(each) for each in os.scandir(folder) if each.name.endswith(ENDING)))
     except FileNotFoundError:
@@ -198,9 +199,9 @@ def paths() -> tuple[Path, ...]:
         ) from error
 
 
-def overlapping(storage: Range) -> tuple[KeptFile, ...]:
+def overlapping(storage: Range, folder: Path | None = None) -> tuple[KeptFile, ...]:
     """Read the files with bytes of a storage, whatever loader or unit they are of; raises OutputError."""
-    return tuple(each for each in files() if each.origin.storage.overlaps(storage))
+    return tuple(each for each in files(folder) if each.origin.storage.overlaps(storage))
 
 
 def read(path: Path) -> KeptFile:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import time
+from pathlib import Path
 
 from gdbflash.errors import CallNotMade, ConnectionLost, PlanError, PrepareError, StrayWrite, TargetError
 from gdbflash.events import Attendance, Detailed, Noted
@@ -59,7 +60,9 @@ class LoadedLoader:
         device: DeviceIdentity,
         options: CallOptions,
         attendance: Attendance,
+        folder: Path | None = None,
     ) -> None:
+        """folder: for what is remembered of this storage; None: the usual state folder."""
         self.target = target
         self.loader = loader
         self.layout = layout
@@ -67,7 +70,7 @@ class LoadedLoader:
         self.routine = Routine(layout.routine, Key.random())
         self._own = OwnCode(layout, self.routine)
         storage = loader.storage
-        self.identity = Identity(storage.name, storage.address, storage.extent, device.unit)
+        self.identity = Identity(storage.name, storage.address, storage.extent, device.unit, folder)
         self.calls = 0
         self.filling = 0.0
         """Seconds that it took to put the last call's inputs into RAM."""
@@ -362,8 +365,9 @@ def load(
     options: CallOptions,
     attendance: Attendance,
     save: Save | None = None,
+    folder: Path | None = None,
 ) -> LoadedLoader:
-    """Put a loader into the RAM of a halted target.
+    """Put a loader into the RAM of a halted target; folder: for what is remembered of its storage.
 
     Raises PlanError when the RAM does not suffice, PrepareError when it does not hold the image, ConnectionLost.
     """
@@ -379,7 +383,7 @@ def load(
             )
         )
     try:
-        return LoadedLoader(target, loader, layout, device, options, attendance)
+        return LoadedLoader(target, loader, layout, device, options, attendance, folder)
     except TargetError as error:
         raise _not_loaded(error) from error
 

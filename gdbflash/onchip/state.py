@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gdbflash.errors import OutputError
@@ -25,6 +25,8 @@ class Identity:
     address: int
     size: int
     unit: str
+    folder: Path | None = field(default=None, compare=False)
+    """The state folder where what is remembered of it lies; None: the usual one."""
 
     @property
     def file_name(self) -> str:
@@ -55,7 +57,7 @@ def sweep(identity: Identity) -> None:
     """Delete what a killed run left half written; only for who has the unit, so that it is nobody's any more."""
     with contextlib.suppress(OSError, OutputError):
         if identity.unit:
-            for each in directory().glob(f".{identity.file_name}-*.part"):
+            for each in directory(identity.folder).glob(f".{identity.file_name}-*.part"):
                 each.unlink(missing_ok=True)
 
 

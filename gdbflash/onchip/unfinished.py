@@ -30,7 +30,7 @@ class Odd(Exception):
 
 
 def _path(identity: Identity) -> Path:
-    return directory() / f"{identity.file_name}.erasing"
+    return directory(identity.folder) / f"{identity.file_name}.erasing"
 
 
 def longest(size: int) -> float:
@@ -46,7 +46,7 @@ def noted(identity: Identity, seconds: float) -> Iterator[None]:
     reason not to erase: only the next run will not know.
     """
     with contextlib.suppress(OSError, OutputError):
-        made_directory()
+        made_directory(identity.folder)
         note = {"format": _FORMAT, "begun": time.time(), "seconds": max(0.0, min(seconds, longest(identity.size)))}
         state.write_whole(_path(identity), [json.dumps(note).encode()])
     try:

@@ -26,7 +26,8 @@ from gdbflash.errors import (
     PrepareError,
 )
 from gdbflash.events import Event, Noted, unobserved
-from gdbflash.flash import kept_files
+from gdbflash.flash import erase_unit, kept_files
+from gdbflash.flash.erase_unit import Known
 from gdbflash.flash.flasher import Flasher, Report
 from gdbflash.flash.kept_files import KeptFile
 from gdbflash.images.content import Content
@@ -34,6 +35,7 @@ from gdbflash.onchip import state
 from gdbflash.options import Kept, RunOptions
 from gdbflash.plan.jobs import plan_write
 from gdbflash.ranges import Range
+from tests.support.folders import left_in
 from tests.support.scripted import FLASH, LOADER, SECTOR, Mishap, ScriptedTarget
 
 OLD = random.Random(1).randbytes(8 * SECTOR)
@@ -267,6 +269,26 @@ def test_a_target_that_cannot_be_let_go_says_so_after_all_is_done(target: Script
 
 def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_is_remembered_lies_where_the_caller_wants_it(
+    target: ScriptedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erase_unit, "known", lambda _: Known())
+    mine = tmp_path / "mine"
+    jobs = plan_write((LOADER,), Content.at(FLASH + OFFSET, IMAGE))
+    target.script = {("Write", 1): Mishap.FAILS}
+    with pytest.raises(CallFailed), Flasher(target, state=mine) as flasher:
+        flasher.write(jobs)
+    assert {each.suffix or each.name for each in mine.iterdir()} == {".gdbflash", "erase-units"}
+    target.script = {("MassErase", 1): Mishap.HANGS}
+    with pytest.raises(CallTimeout), Flasher(target, state=str(mine)) as flasher:
+        flasher.erase(LOADER, LOADER.storage.all_sectors, chip=True)
+    assert {each.suffix or each.name for each in mine.iterdir()} == {".erasing", "erase-units"}
+    assert left_in(tmp_path / "state") == []
+    with Flasher(target, state=mine) as flasher:
+        assert flasher.write(jobs).bytes_restored == 0, "the chip erase gave them up"
+    assert left_in(mine) == []
 
 
 @pytest.mark.parametrize("what", ["write_whole", "append_line"])
