@@ -34,18 +34,41 @@ def gdbflash_start():
         import gdbflash
     finally:
         sys.path.remove(root)
-    environments = [os.path.join(root, ".venv"), os.environ.get("VIRTUAL_ENV", "")]
-    sites = [root] + [site for each in environments if each
-                      for site in glob.glob(os.path.join(each, "lib", "python3*", "site-packages"))]
     from importlib.util import find_spec
-    for needed in ("elftools", "bincopy", "platformdirs", "filelock"):
-        if find_spec(needed) is None:
-            sys.path += [site for site in sites if gdbflash_holds(site, needed)][:1]
-        if find_spec(needed) is None:
-            return ("the Python in GDB does not find the package %s. Install gdbflash into a virtual environment with "
-                    "pip, and start GDB from where that is active." % needed)
+    needed = {"elftools": "pyelftools", "bincopy": "bincopy", "platformdirs": "platformdirs", "filelock": "filelock"}
+    for name in needed:
+        if find_spec(name) is None:
+            sys.path += [site for site in gdbflash_sites(root) if gdbflash_holds(site, name)][:1]
+        if find_spec(name) is None:
+            return gdbflash_missing(root, needed[name])
     from gdbflash.ingdb import register
     register.register()
+
+def gdbflash_sites(root):
+    """Name the folders that may hold the packages, nearest first: IDEs start GDB without an active environment."""
+    homes = [os.environ.get("PIPX_HOME"), "~/.local/share/pipx", "~/.local/pipx", "/opt/pipx"]
+    environments = [os.path.dirname(each) for name in ("*", ".*")
+                    for each in sorted(glob.glob(os.path.join(glob.escape(root), name, "pyvenv.cfg")))]
+    environments += [os.environ.get("VIRTUAL_ENV"), os.environ.get("CONDA_PREFIX")]
+    # Where `gdbflash` is typed, it lies in its environment, or a link to there does. Nothing of the working directory.
+    environments += [os.path.dirname(os.path.dirname(os.path.realpath(os.path.join(folder, "gdbflash"))))
+                     for folder in os.environ.get("PATH", "").split(os.pathsep)
+                     if os.path.isabs(folder) and os.path.isfile(os.path.join(folder, "gdbflash"))]
+    environments += [os.path.join(os.path.expanduser(each), "venvs", "gdbflash") for each in homes if each]
+    tools = os.environ.get("UV_TOOL_DIR") or "~/.local/share/uv/tools"
+    environments += [os.path.join(os.path.expanduser(tools), "gdbflash")]
+    # Of an environment for several versions, that of this Python first.
+    versions = ["python%d.%d" % sys.version_info[:2], "python3*"]
+    return [root] + [site for each in environments if each and os.path.isabs(each) for version in versions
+                     for site in sorted(glob.glob(os.path.join(glob.escape(each), "lib", version, "site-packages")))]
+
+def gdbflash_missing(root, package):
+    """Say that a package is nowhere, and what to type."""
+    said = "the Python in GDB does not find the package %s, which the gdbflash commands need. Type in a shell: " % package
+    if os.path.exists(os.path.join(root, "pyproject.toml")):
+        folder = "'%s'" % root.replace("'", "'\\''")
+        return said + "python3 -m venv %s/.venv && %s/.venv/bin/pip install %s" % ((folder,) * 3)
+    return said + "pip install --target '%s' %s" % (root.replace("'", "'\\''"), package)
 
 def gdbflash_holds(site, name):
     return any(os.path.exists(os.path.join(site, each)) for each in (name, name + ".py"))
@@ -53,6 +76,6 @@ def gdbflash_holds(site, name):
 gdbflash_trouble = gdbflash_start()
 if gdbflash_trouble:
     gdb.write("gdbflash: " + gdbflash_trouble + "\n", gdb.STDERR)
-del gdbflash_start, gdbflash_holds, gdbflash_trouble
+del gdbflash_start, gdbflash_sites, gdbflash_missing, gdbflash_holds, gdbflash_trouble
   end
 end

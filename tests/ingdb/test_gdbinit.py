@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -36,9 +37,15 @@ def run_gdb(gdb: Path, *arguments: str, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-def installed(site: Path) -> Path:
-    """Lay the package and what it needs inside GDB out as pip does; gives the script."""
-    shutil.copytree(ROOT / "gdbflash", site / "gdbflash", ignore=shutil.ignore_patterns("__pycache__", "board"))
+def lay_package(folder: Path) -> Path:
+    """Lay the package out; gives the script in it."""
+    shutil.copytree(ROOT / "gdbflash", folder / "gdbflash", ignore=shutil.ignore_patterns("__pycache__", "board"))
+    return folder / "gdbflash" / "gdbinit.gdb"
+
+
+def lay_needed(site: Path) -> None:
+    """Lay out what the package needs inside GDB as pip does."""
+    site.mkdir(parents=True, exist_ok=True)
     for name in ("elftools", "bincopy", "humanfriendly", "argparse_addons", "platformdirs", "filelock"):
         # The path finder itself: humanfriendly, once imported, takes its own specification away.
         found = importlib.machinery.PathFinder.find_spec(name)
@@ -49,7 +56,16 @@ def installed(site: Path) -> Path:
             shutil.copytree(origin.parent, site / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(origin, site)
-    return site / "gdbflash" / "gdbinit.gdb"
+
+
+def installed(site: Path) -> Path:
+    """Lay the package and what it needs inside GDB out as pip does; gives the script."""
+    lay_needed(site)
+    return lay_package(site)
+
+
+BARE = ("-iex", "python import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]")
+"""What takes a GDB from PyPI the packages of the environment that it lies in, which holds ours too."""
 
 
 @each_gdb
@@ -153,16 +169,68 @@ def test_a_projects_own_gdbinit_names_its_loader(gdb: Path, tmp_path: Path) -> N
 def test_missing_packages_are_named(gdb: Path, tmp_path: Path) -> None:
     script = installed(tmp_path / "site")
     shutil.rmtree(tmp_path / "site" / "elftools")
-    shown = run_gdb(
-        gdb,
-        "-iex",
-        "python import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]",
-        "-x",
-        str(script),
-        cwd=tmp_path,
+    nowhere = {"HOME": str(tmp_path / "home"), "PATH": os.defpath}
+    shown = run_gdb(gdb, *BARE, "-x", str(script), cwd=tmp_path, **nowhere)
+    assert shown == (
+        "gdbflash: the Python in GDB does not find the package pyelftools, which the gdbflash commands need. "
+        f"Type in a shell: pip install --target '{tmp_path / 'site'}' pyelftools\n"
     )
-    assert "the Python in GDB does not find the package elftools" in shown
+
+
+@each_gdb
+@pytest.mark.parametrize(
+    ("folder", "environment"),
+    [
+        ("it's mine/.venv", {}),
+        ("it's mine/env", {}),
+        ("active", {"VIRTUAL_ENV": "{}/active"}),
+        ("conda", {"CONDA_PREFIX": "{}/conda"}),
+        ("anywhere", {"PATH": f"{os.defpath}:{{}}/bin"}),
+        ("home/.local/share/pipx/venvs/gdbflash", {}),
+        ("home/.local/pipx/venvs/gdbflash", {}),
+        ("pipx/venvs/gdbflash", {"PIPX_HOME": "{}/pipx"}),
+        ("home/.local/share/uv/tools/gdbflash", {}),
+    ],
+)
+def test_a_checkout_finds_what_it_needs_wherever_it_was_installed(
+    gdb: Path, folder: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """As an IDE starts GDB: without an active environment, unless the user has one."""
+    checkout = tmp_path / "it's mine"
+    script = lay_package(checkout)
+    (checkout / "pyproject.toml").touch()
+    outside = {"HOME": str(tmp_path / "home"), "PATH": os.defpath}
+    words = ("-x", str(script), "-ex", f"gdbflash info {LOADER}")
+    shown = run_gdb(gdb, *BARE, *words, cwd=tmp_path, **outside)
+    (told,) = [line for line in shown.splitlines() if line.startswith("gdbflash: ")]
+    typed = shlex.split(told.partition("Type in a shell: ")[2])
+    venv = str(checkout / ".venv")
+    assert typed == ["python3", "-m", "venv", venv, "&&", f"{venv}/bin/pip", "install", str(checkout)]
     assert "Traceback" not in shown
+
+    place = tmp_path / folder
+    lay_needed(place / "lib" / "python3.99" / "site-packages")
+    (place / "pyvenv.cfg").touch()
+    (place / "bin").mkdir()
+    (place / "bin" / "gdbflash").touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gdbflash").symlink_to(place / "bin" / "gdbflash")
+    said = {name: value.format(tmp_path) for name, value in environment.items()}
+    shown = run_gdb(gdb, *BARE, *words, cwd=tmp_path, **{**outside, **said})
+    assert shown.startswith("W25Q128_H750_QSPI (SPI_FLASH)")
+
+
+@each_gdb
+def test_nothing_is_taken_from_the_working_directory(gdb: Path, tmp_path: Path) -> None:
+    """A PATH may name it, as `.` or by an empty word."""
+    script = lay_package(tmp_path / "checkout")
+    here = tmp_path / "here"
+    lay_needed(here / "lib" / "python3.99" / "site-packages")
+    (here / "bin").mkdir()
+    (here / "bin" / "gdbflash").touch()
+    outside = {"HOME": str(tmp_path / "home"), "PATH": f"{os.defpath}::.:bin", "CONDA_PREFIX": ".", "VIRTUAL_ENV": ""}
+    shown = run_gdb(gdb, *BARE, "-x", str(script), cwd=here, **outside)
+    assert "the Python in GDB does not find the package pyelftools" in shown
 
 
 def test_nothing_in_it_is_too_new_for_an_old_python() -> None:
