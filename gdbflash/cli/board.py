@@ -15,8 +15,8 @@ from pathlib import Path
 
 from gdbflash.cli.interruption import heeded
 from gdbflash.errors import InputError, SetupError
+from gdbflash.loaders.loader import need
 from gdbflash.loaders.stldr import load_loader
-from gdbflash.plan.jobs import need
 from gdbflash.servers.profiles import PROFILES
 
 _UNIT_SIZE = 12

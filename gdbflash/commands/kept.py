@@ -137,15 +137,9 @@ def _discard(file: str | None, older_than: float | None) -> Outcome:
 
 
 def _data(file: KeptFile) -> Data:
-    origin = file.origin
     return {
         "path": str(file.path),
-        "storage": origin.identity.storage,
-        "address": origin.identity.address,
-        "size": origin.identity.size,
-        "unit": origin.identity.unit,
-        "reached": origin.reached,
-        "loader": origin.loader,
+        **file.origin.facts,
         "age": round(file.age),
         "unclear": file.unclear,
         "bytes": file.content.size,

@@ -17,7 +17,7 @@ from gdbflash.errors import InputError, JsonValue
 from gdbflash.events import Planned, counted
 from gdbflash.images.content import Content
 from gdbflash.images.output import OutputFile
-from gdbflash.loaders.loader import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader, need
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.options import After, Before, CallOptions, Kept, RunOptions, VerifyMode
 from gdbflash.plan.jobs import (
@@ -25,7 +25,6 @@ from gdbflash.plan.jobs import (
     StorageJob,
     check_apart,
     holder,
-    need,
     plan_chip_erase,
     plan_erase,
     plan_verify,

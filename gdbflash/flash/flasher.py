@@ -329,7 +329,7 @@ class Flasher:
         if chip:
             erasing.chip()
         else:
-            or_chip = chip_erase.is_allowed(loader, without((loader.storage.span,), sectors))
+            or_chip = chip_erase.is_allowed(loader.functions, without((loader.storage.span,), sectors))
             done = erase_first(opened, self._phases, erasing, proof, keeping)
             erasing.sectors(sectors[done:], or_chip=or_chip)
             keeping.done()

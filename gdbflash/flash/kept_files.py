@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gdbflash.errors import OutputError, printable
+from gdbflash.errors import JsonValue, OutputError, printable
 from gdbflash.events import counted
 from gdbflash.host import ENVIRONMENT, directory, made_directory
 from gdbflash.images.content import Content
@@ -50,6 +50,19 @@ class Origin:
     def storage(self) -> Range:
         """Where the storage lies."""
         return Range(self.identity.address, self.identity.size)
+
+    @property
+    def facts(self) -> dict[str, JsonValue]:
+        """Say whose bytes they are, as a file and a list of files do."""
+        identity = self.identity
+        return {
+            "storage": identity.storage,
+            "address": identity.address,
+            "size": identity.size,
+            "unit": identity.unit,
+            "reached": self.reached,
+            "loader": self.loader,
+        }
 
     def same_owner(self, other: Origin) -> bool:
         """Say whether both are of one loader on one unit, which is known."""
@@ -122,14 +135,9 @@ def _parts(origin: Origin, sectors: Iterable[KeptSector], unclear: str = "") -> 
     for each in sectors:
         for data in each.meant:
             digest.update(data)
-    head = {
+    head: dict[str, Any] = {
         "format": _FORMAT,
-        "storage": origin.identity.storage,
-        "address": origin.identity.address,
-        "size": origin.identity.size,
-        "unit": origin.identity.unit,
-        "reached": origin.reached,
-        "loader": origin.loader,
+        **origin.facts,
         "erased_value": origin.erased_value,
         "begun": origin.begun,
         "unclear": unclear,

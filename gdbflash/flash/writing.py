@@ -150,5 +150,6 @@ class Writing:
         done = erase_first(self._opened, self._phases, erasing, proof, self._keeping, content)
         if proof.written_over:
             return ()
-        rest = erasing.sectors(delta.erase[done:], or_chip=job.or_chip and chip_erase.is_allowed(job.loader, lost))
+        or_chip = job.or_chip and chip_erase.is_allowed(job.loader.functions, lost)
+        rest = erasing.sectors(delta.erase[done:], or_chip=or_chip)
         return rest if len(rest) > len(delta.erase) - done else delta.erase

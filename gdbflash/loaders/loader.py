@@ -12,6 +12,7 @@ from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
 
+from gdbflash.errors import PlanError
 from gdbflash.loaders.demangle import demangled
 from gdbflash.loaders.finding import Finding
 from gdbflash.loaders.static_base import StaticBase
@@ -115,3 +116,20 @@ class ExternalLoader:
         nearest = self.symbols[index]
         name = demangled(nearest.name)
         return f"{name}+0x{address - nearest.address:x}" if address > nearest.address else name
+
+
+def need(loader: ExternalLoader, function: str) -> int:
+    """Give the address of a loader function; raises PlanError where the loader lacks it."""
+    address = loader.functions.get(function)
+    if address is None:
+        whole = "MassErase" in loader.functions
+        hint = {
+            "SectorErase": "It can only erase everything: erase --chip, or write --erase chip --no-keep."
+            if whole
+            else "Use a loader that erases.",
+            "MassErase": "Erase sectors instead: ADDRESS SIZE.",
+            "Write": "Use a loader for writing.",
+        }.get(function, "Use a loader that has it.")
+        present = ", ".join(sorted(loader.functions))
+        raise PlanError(f"{loader.path} exports no {function} (only {present}). {hint}", function=function)
+    return address

@@ -17,13 +17,12 @@ from typing import Protocol
 from gdbflash.errors import CallFailed, CallStopped, CallTimeout, TargetError
 from gdbflash.events import Attendance, Noted, Waited
 from gdbflash.images.content import Content
-from gdbflash.loaders.loader import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader, need
 from gdbflash.onchip import unfinished
 from gdbflash.onchip.call import SUCCESS, Call, Returned
 from gdbflash.onchip.state import Identity
 from gdbflash.options import CallOptions
 from gdbflash.plan import timeouts
-from gdbflash.plan.jobs import need
 from gdbflash.ranges import Range
 from gdbflash.target import Target
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from gdbflash.errors import CallNotMade, ConnectionLost, PlanError, PrepareError, StrayWrite, TargetError
 from gdbflash.events import Attendance, Detailed, Noted
 from gdbflash.images.content import Content
-from gdbflash.loaders.loader import ExternalLoader
+from gdbflash.loaders.loader import ExternalLoader, need
 from gdbflash.onchip import autopsy, evidence, unfinished
 from gdbflash.onchip.call import Call, Look, Returned, Unreturned, expect_success, perform
 from gdbflash.onchip.digest import Key, Routine
@@ -27,7 +27,7 @@ from gdbflash.onchip.state import Identity
 from gdbflash.options import CallOptions
 from gdbflash.plan import timeouts
 from gdbflash.plan.borders import read_border, units_of, write_unit
-from gdbflash.plan.jobs import EraseStep, need
+from gdbflash.plan.jobs import EraseStep
 from gdbflash.ranges import Range, joined
 from gdbflash.target import Beside, Target
 

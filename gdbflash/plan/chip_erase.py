@@ -6,12 +6,9 @@ What belongs here: that decision, as pure functions: what may be lost, and what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
-if TYPE_CHECKING:
-    from gdbflash.loaders.loader import ExternalLoader
-    from gdbflash.ranges import Range
+from gdbflash.ranges import Range
 
 SECONDS_PER_MIB = 2.5
 """Serial NOR chips of 90 nm and less: 40 s for 16 MiB (W25Q128JV data sheet revision F, 9.6, tCE typical). The same
@@ -20,9 +17,9 @@ _MARGIN = 1.25
 """The chip must win clearly: its time is a guess, that of the sectors is measured."""
 
 
-def is_allowed(loader: ExternalLoader, stays: Sequence[Range]) -> bool:
-    """Tell whether a loader can erase all, and nothing is lost by it; stays: what is not to be erased."""
-    return "MassErase" in loader.functions and not stays
+def is_allowed(functions: Collection[str], stays: Sequence[Range]) -> bool:
+    """Tell whether a loader with these functions can erase all, and loses nothing; stays: what is not to be erased."""
+    return "MassErase" in functions and not stays
 
 
 def chip_seconds(extent: int) -> float:

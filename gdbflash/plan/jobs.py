@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gdbflash.errors import PlanError
+from gdbflash.loaders.loader import ExternalLoader, need
 from gdbflash.plan import chip_erase
-from gdbflash.plan.program import INTERNAL, did_you_mean
+from gdbflash.plan.places import INTERNAL, did_you_mean
 from gdbflash.ranges import Range, without
 
 if TYPE_CHECKING:
     from gdbflash.images.content import Content
-    from gdbflash.loaders.loader import ExternalLoader
 
 
 class EraseMode(enum.Enum):
@@ -161,7 +161,7 @@ def plan_storage(
     sectors = touched_sectors(loader, content.ranges)
     gaps = without(sectors, content.ranges)
     stays = without((loader.storage.span,), content.ranges) if keep else ()
-    or_chip = erase is None and chip_erase.is_allowed(loader, stays)
+    or_chip = erase is None and chip_erase.is_allowed(loader.functions, stays)
     return StorageJob(loader, content, mode, sectors, gaps if keep else (), keep, or_chip)
 
 
@@ -204,23 +204,6 @@ def plan_chip_erase(loader: ExternalLoader) -> tuple[Range, ...]:
 def _refuse_ram(loader: ExternalLoader) -> None:
     if loader.storage.is_ram:
         raise PlanError(f"{loader.storage.name} is RAM: there is nothing to erase. Write to it instead.")
-
-
-def need(loader: ExternalLoader, function: str) -> int:
-    """Give the address of a loader function; raises PlanError where the loader lacks it."""
-    address = loader.functions.get(function)
-    if address is None:
-        whole = "MassErase" in loader.functions
-        hint = {
-            "SectorErase": "It can only erase everything: erase --chip, or write --erase chip --no-keep."
-            if whole
-            else "Use a loader that erases.",
-            "MassErase": "Erase sectors instead: ADDRESS SIZE.",
-            "Write": "Use a loader for writing.",
-        }.get(function, "Use a loader that has it.")
-        present = ", ".join(sorted(loader.functions))
-        raise PlanError(f"{loader.path} exports no {function} (only {present}). {hint}", function=function)
-    return address
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,9 @@ from dataclasses import dataclass
 
 from gdbflash.errors import PlanError
 from gdbflash.images.content import Content
+from gdbflash.plan.places import INTERNAL, RAM, SYSTEM, did_you_mean
 from gdbflash.ranges import Range, joined, without
 from gdbflash.target import FlashRegion
-
-INTERNAL = Range(0x08000000, 0x08000000)
-"""Where STM32 devices have flash, whatever a server's memory map says (of every reference manual: memory map)."""
-_RAM = (Range(0, 0x200000), Range(0x10000000, 0x0FF00000), Range(0x20000000, 0x20000000))
-"""Where STM32 devices have RAM: ITCM, CCM and SRAM2, the SRAM region (Armv7-M ARM, B3.1)."""
-_SYSTEM = (
-    Range(0x08FFF000, 0x1000),  # H5, H7A3: system and OTP area
-    Range(0x0BF80000, 0x80000),  # L5, U5, WBA: system memory, OTP, option bytes
-    Range(0x0FF00000, 0x100000),  # the same, seen by the secure side
-    Range(0x1FF00000, 0x100000),  # all others: system memory, OTP, option bytes
-)
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ def split_program(
     """
     external = joined(storages)
     rest = content.within(without(content.ranges, external))
-    system = [each for each in rest.ranges if any(each.overlaps(other) for other in _SYSTEM)]
+    system = [each for each in rest.ranges if any(each.overlaps(other) for other in SYSTEM)]
     if system:
         raise PlanError(
             f"{system[0]} is system memory, OTP or option bytes, which is not programmed. Leave that part out of the "
@@ -53,7 +43,7 @@ def split_program(
             address=system[0].address,
             size=system[0].size,
         )
-    elsewhere = without(rest.ranges, (INTERNAL, *_RAM))
+    elsewhere = without(rest.ranges, (INTERNAL, *RAM))
     if elsewhere:
         raise PlanError(
             f"{elsewhere[0]} is external memory, and no loader is given for it. Name the .stldr of that memory with "
@@ -78,12 +68,6 @@ def split_program(
         rest.within(internal),
         rest.within(without(rest.ranges, internal)),
     )
-
-
-def did_you_mean(address: int, storages: Sequence[Range]) -> str:
-    """Ask whether an address with a digit too few was meant for one of the storages; empty where none is near."""
-    meant = next((each for each in (address << 4, address << 8) if any(each in one for one in storages)), None)
-    return f" (did you mean 0x{meant:08X}?)" if meant is not None else ""
 
 
 def blocks_of(content: Content, regions: Sequence[FlashRegion]) -> tuple[Range, ...]:

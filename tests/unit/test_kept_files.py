@@ -250,8 +250,8 @@ def test_a_file_made_by_others_is_refused_or_within_its_storage(
     changes: dict[str, Any], sectors: list[dict[str, Any]] | None
 ) -> None:
     """With a checksum that is right."""
-    path = saved().path
-    line, _, data = path.read_bytes().partition(b"\n")
+    path = made_directory() / "made.gdbflash"
+    line, _, data = b"".join(kept_files._parts(ORIGIN, (FIRST, SECOND))).partition(b"\n")  # a save syncs each time
     more = {"sectors": [{**each, "begun": False} for each in sectors]} if sectors is not None else {}
     head = {**json.loads(line), **more, **changes}
     try:

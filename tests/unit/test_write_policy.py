@@ -6,6 +6,7 @@ By a target that fails as scripted; what real failures look like is tested on th
 from __future__ import annotations
 
 import errno
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,7 @@ WHEN_CALLED = [mishap for mishap in Mishap if mishap is not Mishap.REFUSED]
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # hundreds of runs; what is synced when is tested by itself
 
 
 @pytest.fixture
