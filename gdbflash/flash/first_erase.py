@@ -11,7 +11,6 @@ from gdbflash.errors import CallFailed, EraseFailed, Mismatch
 from gdbflash.events import Noted
 from gdbflash.flash.erase_unit import EraseProof
 from gdbflash.flash.erasing import Erasing
-from gdbflash.flash.inspection import Inspection
 from gdbflash.flash.keeping import Keeping
 from gdbflash.flash.phases import Phases
 from gdbflash.flash.programming import Programming
@@ -46,7 +45,7 @@ def erase_first(
             places = joined((*lost, call))
             kept = keeping.kept.within(places)
             Programming(opened, phases).program(kept)
-            Inspection(opened, phases).verify(kept, (), VerifyMode.DIGEST)
+            proof.inspection.verify(kept, (), VerifyMode.DIGEST)
             keeping.done()
 
         if not proof.is_erased(call):
@@ -74,7 +73,7 @@ def _write_over(opened: LoadedLoader, phases: Phases, proof: EraseProof, where: 
     whole = content.over(blank((where,), storage.erased_value))
     try:
         Programming(opened, phases).program(whole)
-        Inspection(opened, phases).verify(whole, (), VerifyMode.DIGEST)
+        proof.inspection.verify(whole, (), VerifyMode.DIGEST)
     except (CallFailed, Mismatch) as error:
         raise failed from error
     proof.written_over = True

@@ -12,6 +12,7 @@ from gdbflash.events import Event, Noted
 from gdbflash.flash.filling import filling, note_programmed_twice, rewritten
 from gdbflash.images.content import Content
 from gdbflash.loaders.storage import StorageType
+from gdbflash.options import VerifyMode
 from gdbflash.plan.delta import Delta
 from gdbflash.plan.jobs import EraseMode, StorageJob, plan_storage
 from gdbflash.ranges import Range
@@ -33,6 +34,9 @@ class Memory:
 
     def shows_blank(self, where: Range, fingerprint: bytes) -> bool:
         return fingerprint == b"\xff" * where.size
+
+    def verify(self, content: Content, blank: Sequence[Range], mode: VerifyMode) -> None:
+        raise AssertionError((content, blank, mode))
 
     def read_proven(self, places: Sequence[Range]) -> Iterator[tuple[Range, bytes]]:
         for each in places:

@@ -13,8 +13,6 @@ from pathlib import Path
 from gdbflash.board.chips.facts import MIB
 from gdbflash.errors import InputError
 
-ERASED = 0xFF
-
 
 @dataclass(frozen=True)
 class StuckBits:
