@@ -25,6 +25,7 @@ from gdbflash.errors import (
     Mismatch,
     OutputError,
     PrepareError,
+    TargetInUse,
 )
 from gdbflash.events import Event, Noted, unobserved
 from gdbflash.flash import erase_unit, kept_files
@@ -169,11 +170,14 @@ HEALED = {
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step[0]} {step[1]}")
 def test_a_call_that_goes_wrong(target: ScriptedTarget, step: tuple[str, int], mishap: Mishap) -> None:
     target.script = {step: mishap}
-    error = error_of(lambda: write(target))
+    events: list[Event] = []
+    error = error_of(lambda: write(target, events.append))
     assert type(error) is (type(None) if (step, mishap) in HEALED else ERRORS[mishap]), error
     see_nothing_lost(target, error)
     # The bytes are in their file from before the erase until they were compared.
     assert bool(files()) is (error is not None and STEPS.index(step) >= STEPS.index(("Init", 2)))
+    told = [each.data["path"] for each in events if isinstance(each, Noted) and each.code == "kept"]
+    assert told == [str(each.path) for each in files()]
     assert bool(target.erased) is (error is None or STEPS.index(step) >= STEPS.index(("SectorErase", 1)))
     if error is not None and STEPS.index(step) < STEPS.index(("Init", 2)):
         assert bytes(target.chip[: len(OLD)]) == OLD
@@ -250,6 +254,43 @@ def test_a_target_that_cannot_be_reset_is_not_touched(target: ScriptedTarget) ->
     error = error_of(lambda: write(target))
     assert error is not None
     assert (target.calls, target.uses["write_memory"], target.uses["reset_and_run"]) == ([], 0, 1)
+    see_it_healed(target)
+
+
+def test_what_cannot_be_left_either_is_said_beside_the_error(target: ScriptedTarget) -> None:
+    events: list[Event] = []
+    target.script = {("reset_and_halt", 1): Mishap.REFUSED, ("reset_and_run", 1): Mishap.REFUSED}
+    with pytest.raises(GdbflashError, match="refused reset_and_halt"):
+        write(target, events.append)
+    assert [each.message for each in events if isinstance(each, Noted)] == [
+        "Leaving the target failed too: The server refused reset_and_run."
+    ]
+
+
+def test_a_unit_that_another_run_has_is_not_touched(target: ScriptedTarget) -> None:
+    other = ScriptedTarget(chip=OLD)
+    with Flasher(target), pytest.raises(TargetInUse, match="has had the unit 0102030405060708090a0b0c since"):
+        write(other)
+    assert {name for name, count in other.uses.items() if count} == {"read_memory"}
+    see_it_healed(other)
+
+
+def test_what_was_blank_and_then_is_not_stops_it_before_the_erase(target: ScriptedTarget) -> None:
+    """One look that is wrong about bytes beside the image must not have an erase take them."""
+    target.chip[TOUCHED.address : TOUCHED.end] = b"\xff" * TOUCHED.size
+    target.chip[OFFSET + 1] = 0  # so that it is erased
+    looks = 0
+
+    def before(function: str) -> None:
+        nonlocal looks
+        looks += function == "Read"
+        if looks == len(KEPT) + 3:  # the second look at what lies beside
+            target.chip[TOUCHED.address] = 0
+
+    target.before = before
+    with pytest.raises(Mismatch, match="was found blank, and then it was not"):
+        write(target)
+    assert (target.erased, files()) == ([], [])
 
 
 def test_ram_that_does_not_hold_the_loader_is_told_before_it_is_called(target: ScriptedTarget) -> None:
