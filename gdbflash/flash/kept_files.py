@@ -224,9 +224,9 @@ def read(path: Path) -> KeptFile:
         head = json.loads(line)
         form = str(head["format"])
         if form not in (_FORMAT, _OLD_FORMAT) and form.startswith(_KIND):
-            raise _unusable(
-                path, f"its form is {printable(form[:40])!r}, which only the version that wrote it can read"
-            )
+            shown = printable(form[:40])
+            why = f"its form is {shown!r}, which this version of gdbflash does not know: use the one that wrote it"
+            raise _unusable(path, why)
         found = _old(path, head, data) if form == _OLD_FORMAT else _read(path, head, data)
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
         raise _unusable(path, "it is damaged") from error

@@ -201,7 +201,7 @@ def test_a_file_of_a_later_version_is_refused_by_its_name() -> None:
     path = saved().path
     path.write_bytes(path.read_bytes().replace(b"gdbflash recovery 2", b"gdbflash recovery 3"))
     with pytest.raises(
-        OutputError, match=r"its form is 'gdbflash recovery 3', which only the version that wrote it can"
+        OutputError, match=r"its form is 'gdbflash recovery 3', which this version of gdbflash does not"
     ):
         list(kept_files.files())
 
