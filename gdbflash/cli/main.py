@@ -171,7 +171,8 @@ def kept(settings: Settings, reach: Reach, action: str | None, file: str | None,
 @command(commands, "doctor")
 def doctor(settings: Settings, reach: Reach) -> Data:
     """Show each check; raises SetupError naming those that failed."""
-    from gdbflash.cli.doctor import Check, check_host, check_target, leave
+    from gdbflash.cli.doctor import check_host
+    from gdbflash.commands.doctor import Check, check_target, leave
     from gdbflash.mi.reach import reached
 
     checks: list[Check] = []

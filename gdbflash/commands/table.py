@@ -145,7 +145,7 @@ class Command:
     leaves: bool = True
     """It can be said how the target is left."""
     stays_in: FrontEnd | None = None
-    """The front end where it cannot all the same: the program that it loads is at its beginning then."""
+    """The front end where it cannot all the same: `load` leaves its program at its beginning there, `doctor` halted."""
     writes: bool = False
     """It changes bytes of the storage beside those that it is given."""
     only: Only | None = None
@@ -269,9 +269,8 @@ COMMANDS = (
         "lint",
         "Say what the author or user of a loader should know about it.",
         "Needs no target.",
-        (Argument("loader", "LOADER", names=Files.FILE),),
+        (_LOADER_FILE,),
         reaches=False,
-        only=Only(FrontEnd.COMMAND_LINE, "a loader's author has no session; inside GDB `info` shows the findings"),
     ),
     Command(
         "write",
@@ -368,7 +367,7 @@ COMMANDS = (
         "doctor",
         "Look at gdb, server, target, RAM and registers, and say how to get what is missing.",
         "The core is halted to be looked at and goes on afterwards; --after and --before say otherwise.",
-        only=_ALONE,
+        stays_in=FrontEnd.GDB,
     ),
     Command(
         "board", "Run a virtual STM32H750 with a W25Q128 for GDB, until it is interrupted.", reaches=False, only=_ALONE

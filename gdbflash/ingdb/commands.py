@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,24 +16,28 @@ from typing import Any
 import gdb
 
 from gdbflash.commands import kept as recovery
+from gdbflash.commands.doctor import Check, check_target
 from gdbflash.commands.requests import REQUESTS, file_named, loaders_named, run_options
 from gdbflash.commands.table import REACH, Command
 from gdbflash.commands.words import entry_of, load_images
-from gdbflash.errors import GdbflashError, InputError, Interrupted
+from gdbflash.errors import GdbflashError, InputError, Interrupted, SetupError
 from gdbflash.events import Detailed, Event, Started, bytes_in_words, counted
 from gdbflash.flash.flasher import Flasher
 from gdbflash.flash.internal import Internal
 from gdbflash.flash.phases import Phases
 from gdbflash.ingdb.connect import connect
 from gdbflash.ingdb.parameters import Parameters
+from gdbflash.ingdb.plain_load import unwatched
 from gdbflash.ingdb.progress import Progress
 from gdbflash.ingdb.session import shown, trace_commands
 from gdbflash.ingdb.target import GdbTarget
+from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip.faults import FAULTS, IPSR, exception_name
 from gdbflash.onchip.placement import identify
 from gdbflash.options import After, Before, RunOptions, VerifyMode
 from gdbflash.plan.jobs import plan_write
 from gdbflash.plan.program import Program, split_program
+from gdbflash.ranges import Range
 from gdbflash.runlog import RunLog
 from gdbflash.servers.endpoint import alone_at
 from gdbflash.servers.profiles import PROFILES
@@ -62,6 +67,26 @@ class Commands:
         self.parameters = Parameters()
         self.progress = Progress(say, live=os.isatty(1))
         self._log: RunLog | None = None
+
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """Run a command; one that fails ends GDB where `batch-exit` says so, and else raises gdb.GdbError."""
+        try:
+            with unwatched():
+                yield
+        except gdb.GdbError as error:
+            if not self.parameters.batch_exit.value:
+                raise
+            gdb.write(f"{error}\n", gdb.STDERR)
+            gdb.flush(gdb.STDERR)
+            gdb.execute("quit 1")
+
+    def storages(self) -> list[Range]:
+        """Give the storages of the loaders that the parameter names; raises LoaderFileError, PlanError."""
+        return [each.storage.span for each in self._loaders_if_any([])]
+
+    def _loaders_if_any(self, said: Sequence[str]) -> tuple[ExternalLoader, ...]:
+        return self.parameters.loaders(said) if said or self.parameters["loader"].value else ()
 
     @contextlib.contextmanager
     def logged(self, words: Sequence[str]) -> Iterator[None]:
@@ -181,6 +206,40 @@ class Commands:
             )
             for finding in found.findings:
                 say(f"  {finding.severity}: {finding.message}\n")
+
+    def lint(self, _row: Command, said: Said) -> None:
+        """Say what the author or user of a loader should know."""
+        for found in self.parameters.loaders([said["loader"]] if said["loader"] else None):
+            for finding in found.findings:
+                say(f"{finding.severity}: {finding.message}\n")
+            say(f"{found.path}: {counted(len(found.findings), 'finding')}\n")
+
+    def doctor(self, _row: Command, said: Said) -> None:
+        """Show each check of GDB and the target; raises SetupError naming those that failed."""
+        loaders = self._loaders_if_any(said["loader"])
+        bad: list[str] = []
+        for check in self._checks(loaders, said):
+            mark = {True: "ok", False: "MISSING", None: "-"}[check.ok]
+            say(f"{mark:8}{check.name}: {check.message}\n")
+            bad += [check.name] if check.ok is False else []
+        if bad:
+            raise SetupError(f"Not all is there: see {', '.join(bad)} above.")
+
+    def _checks(self, loaders: tuple[ExternalLoader, ...], said: Said) -> Iterator[Check]:
+        python = f"Python {platform.python_version()}"
+        yield Check("gdbflash", True, f"{VERSION} inside GDB {gdb.VERSION} with {python}")
+        try:
+            target = self._connect(said["timeout_scale"])
+        except GdbflashError as error:
+            yield Check("server", False, error.message)
+            return
+        try:
+            if said["before"] == Before.RESET.value:
+                target.reset_and_halt()
+            yield from check_target(target, loaders, said["ram"])
+        finally:
+            self._close(target)
+        yield Check("core", True, "it stays halted")
 
     def load(self, _row: Command, said: Said) -> None:
         """Load a program wherever its parts belong: external memory through the loaders, the rest by GDB's `load`."""

@@ -15,8 +15,8 @@ from gdbflash.commands.requests import file_named, loaders_named
 from gdbflash.commands.table import REACH, Command, FrontEnd, Kind, Option, command_named
 from gdbflash.commands.words import parse_port
 from gdbflash.errors import InputError
+from gdbflash.ingdb.batch import in_batch
 from gdbflash.loaders.loader import ExternalLoader
-from gdbflash.options import VerifyMode
 
 STAYING = (
     "loader",
@@ -33,22 +33,14 @@ STAYING = (
     "timeout-scale",
 )
 """The options that a GDB parameter says for all commands."""
-_OWN_WORDS: dict[str, dict[str, str | None]] = {
-    "before": {"auto": None},
-    "after": {"auto": None},
-    "verify": {"on": VerifyMode.DIGEST.value, "off": VerifyMode.NONE.value},
-}
-"""What these parameters may be besides the option's own words, and which of those each means; the first is set."""
+_LEFT_OPEN = "auto"
+"""What a parameter of words is where the option has no default."""
 _MORE = {
     "loader": "In quotes where a name has blanks. `gdbflash loader FILE...` checks them too.",
     "server": "auto: tell it by asking it.",
     "tcl": "0: the usual one. Once proved to be the same OpenOCD's, a call need not wait for its poll of 0.1 s.",
-    "before": "auto: none.",
-    "after": "auto: restore, or after --before reset: reset, with the loader of a RAM halt.",
-    "verify": "on: digest. off: none.",
     "keep": "They lie in the sectors that are erased for the image.",
     "ram": "Such as 0x24000000:512K. Not set: that of the device, where it is known.",
-    "static-base": "Not set: what the file's sections tell.",
     "irq": "A few wait for the SysTick interrupt.",
     "ignore-init-result": "A few loaders return 0 and work.",
     "timeout-scale": "More than 1 for a slow chip or link.",
@@ -68,11 +60,14 @@ class Parameter(gdb.Parameter):  # type: ignore[misc]
         more: str,
         choices: tuple[str, ...] = (),
         check: Callable[[str], object] | None = None,
+        meanings: Mapping[str, str] | None = None,
     ) -> None:
+        """Add it; meanings: what values mean, to be shown with them."""
         self.set_doc = self.show_doc = f"{summary}."
         self.__doc__ = more
         self._check = check
         self._summary = summary
+        self._meanings = meanings or {}
         self.title = name
         super().__init__(f"gdbflash {name}", gdb.COMMAND_DATA, kind, *([choices] if choices else []))
         self.value = self._good = value
@@ -90,7 +85,8 @@ class Parameter(gdb.Parameter):  # type: ignore[misc]
 
     def get_show_string(self, value: str) -> str:
         """Say the value in GDB's manner."""
-        return f"gdbflash {self.title} is {value or 'not set'}: {self._summary}."
+        meaning = self._meanings.get(value)
+        return f"gdbflash {self.title} is {value or 'not set'}{f' ({meaning})' if meaning else ''}: {self._summary}."
 
 
 def help_or_refuse(prefix: str, argument: str) -> None:
@@ -133,9 +129,16 @@ class Parameters:
             "The file that gets what is done, for bug reports",
             "Each command is added, with what GDB was told and what it said. Not set: none is kept.",
         )
+        self.batch_exit = Parameter(
+            "batch-exit",
+            in_batch(),
+            gdb.PARAM_BOOLEAN,
+            "A command that fails ends GDB with exit code 1",
+            "On by itself where GDB was started with -batch, so that a script or a CI job sees the failure.",
+        )
 
     def _show(self) -> None:
-        for parameter in (*self._all.values(), self.log):
+        for parameter in (*self._all.values(), self.log, self.batch_exit):
             gdb.execute(f"show gdbflash {parameter.title}")
 
     def __getitem__(self, name: str) -> Parameter:
@@ -155,8 +158,7 @@ class Parameters:
         value = self._all[option.name].value
         if option.kind is Kind.SWITCH:
             return bool(value)
-        value = _OWN_WORDS.get(option.name, {}).get(value, value)
-        return option.parse(value) if value else option.default
+        return option.parse(value) if value and value != _LEFT_OPEN else option.default
 
     def loaders(self, files: Sequence[str] | None = None) -> tuple[ExternalLoader, ...]:
         """Read the loader files named, else those of the parameter.
@@ -171,17 +173,19 @@ class Parameters:
 
 def _staying(option: Option) -> Parameter:
     """Make the parameter that says an option for all commands."""
-    own = _OWN_WORDS.get(option.name, {})
-    more = " ".join(f"{word}: {meaning}." for word, meaning in option.choices.items() if meaning)
+    meanings = dict(option.choices)
+    if option.default is None:
+        meanings[_LEFT_OPEN if option.choices else ""] = option.otherwise_in(FrontEnd.GDB)
+    more = " ".join(f"{word or 'Not set'}: {meaning}." for word, meaning in meanings.items() if meaning)
     more = f"{more} {_MORE.get(option.name, '')}".strip()
     if option.kind is Kind.SWITCH:
         return Parameter(option.name, option.default, gdb.PARAM_BOOLEAN, option.help, more)
     if option.kind is Kind.VALUES:
         return Parameter(option.name, "", gdb.PARAM_OPTIONAL_FILENAME, option.help, more)
     if option.choices:
-        choices = (*own, *option.choices)
-        return Parameter(option.name, choices[0], gdb.PARAM_ENUM, option.help, more, choices)
+        value = option.default or _LEFT_OPEN
+        return Parameter(option.name, value, gdb.PARAM_ENUM, option.help, more, tuple(meanings), meanings=meanings)
     if option.parse is parse_port:
         return Parameter(option.name, 0, gdb.PARAM_ZUINTEGER, option.help, more)
     text = "" if option.default is None else f"{option.default:g}"
-    return Parameter(option.name, text, gdb.PARAM_STRING, option.help, more, check=option.parse)
+    return Parameter(option.name, text, gdb.PARAM_STRING, option.help, more, check=option.parse, meanings=meanings)

@@ -16,6 +16,7 @@ from gdbflash.commands.table import COMMANDS, Command, Files, FrontEnd
 from gdbflash.errors import GdbflashError
 from gdbflash.ingdb.commands import Commands, Said
 from gdbflash.ingdb.parameters import help_or_refuse
+from gdbflash.ingdb.plain_load import watch_load
 from gdbflash.ingdb.session import shown
 from gdbflash.ingdb.words import Shown, Words
 
@@ -35,7 +36,10 @@ class RegisteredCommand(gdb.Command):  # type: ignore[misc]
     def invoke(self, argument: str, _from_tty: bool) -> None:
         """Run the command; raises gdb.GdbError for whatever goes wrong."""
         self.dont_repeat()
-        words = gdb.string_to_argv(argument)
+        with self._commands.ending():
+            self._run(gdb.string_to_argv(argument))
+
+    def _run(self, words: list[str]) -> None:
         row = self._words.row
         try:
             with self._commands.logged([row.name, *words]):
@@ -85,12 +89,14 @@ class RegisteredCommand(gdb.Command):  # type: ignore[misc]
 class _Prefix(gdb.Command):  # type: ignore[misc]
     """Program external flash by ST external loaders (.stldr), and go on debugging."""
 
-    def __init__(self) -> None:
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
         super().__init__("gdbflash", gdb.COMMAND_DATA, gdb.COMPLETE_NONE, prefix=True)
 
     def invoke(self, argument: str, _from_tty: bool) -> None:
         """Show the commands; raises gdb.GdbError for a word that is none of them."""
-        help_or_refuse("gdbflash", argument)
+        with self._commands.ending():
+            help_or_refuse("gdbflash", argument)
 
 
 class _Help(gdb.Command):  # type: ignore[misc]
@@ -112,12 +118,14 @@ class _Help(gdb.Command):  # type: ignore[misc]
 
 def register() -> None:
     """Add the commands and parameters to this GDB."""
-    _Prefix()
-    helps = _Help()
     commands = Commands()
+    _Prefix(commands)
+    helps = _Help()
     own: dict[str, Action] = {
+        "doctor": commands.doctor,
         "info": commands.info,
         "kept": commands.kept,
+        "lint": commands.lint,
         "load": commands.load,
         "loader": commands.loader,
         "status": commands.status,
@@ -126,3 +134,4 @@ def register() -> None:
         if row.is_in(FrontEnd.GDB):
             RegisteredCommand(commands, row, own.get(row.name, commands.requested))
             helps.commands.append(row.name)
+    watch_load(commands.storages)

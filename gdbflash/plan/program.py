@@ -70,6 +70,13 @@ def split_program(
     )
 
 
+def external_parts(content: Content, storages: Sequence[Range], flash: Sequence[Range]) -> tuple[Range, ...]:
+    """List the parts in external memory, and in the loaders' storages, but those in what the server calls flash."""
+    rest = without(content.ranges, joined((*flash, *storages)))
+    outside = without(rest, joined((INTERNAL, *RAM, *SYSTEM)))
+    return joined((*content.within(without(joined(storages), joined(flash))).ranges, *outside))
+
+
 def blocks_of(content: Content, regions: Sequence[FlashRegion]) -> tuple[Range, ...]:
     """List the blocks of internal flash that content touches, each once."""
     found: dict[Range, None] = {}

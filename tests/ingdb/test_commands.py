@@ -171,8 +171,9 @@ def test_what_is_said_to_be_given_back_is(sitting: Sitting) -> None:
 def test_parameters_stand_for_what_a_command_does_not_say(sitting: Sitting) -> None:
     gdb = sitting.gdb
     image = sitting.file("image.bin", b"not compared")
-    assert "is on:" in gdb.run("show gdbflash verify")
-    gdb.run("set gdbflash verify off")
+    assert "gdbflash verify is digest (by a routine on the target): How" in gdb.run("show gdbflash verify")
+    assert "gdbflash after is auto (restore; with --before reset: reset" in gdb.run("show gdbflash after")
+    gdb.run("set gdbflash verify none")
     assert "12 bytes written and not verified" in gdb.run(f"gdbflash write {image}@0x90000000")
     image.write_bytes(b"compared now")
     assert "12 bytes written and verified" in gdb.run(f"gdbflash write {image}@0x90000000 --verify readback")

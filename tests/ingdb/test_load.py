@@ -294,3 +294,30 @@ def test_ctrl_c_in_gdbs_own_load_over_openocd_says_what_is_done(
         assert "What belongs into external memory is there." in shown
         assert "Traceback" not in shown
         assert "all of " in terminal.run("gdbflash load")
+
+
+@each_gdb
+def test_the_load_of_gdb_says_what_it_leaves_to_the_server(gdb: Path, board: RunningBoard, tmp_path: Path) -> None:
+    program = build_program("debuggee")
+    for terminal in sit_down(gdb, board, program, tmp_path / "state"):
+        told = f"{program}: 1.172 KiB of it, from 0x90010000-0x900104AF on, belong into external memory"
+        shown = terminal.run("load")
+        assert shown.startswith(told)
+        assert "`gdbflash load` brings them there through the loader." in shown
+        assert shown.count("belong into") == 1
+        assert "belong into" not in terminal.run("gdbflash load")
+        terminal.run("set gdbflash loader")
+        assert terminal.run("load").startswith(told)
+
+
+@each_gdb
+def test_a_hook_that_the_user_has_on_load_stays_the_users(gdb: Path, tmp_path: Path) -> None:
+    program = build_program("debuggee")
+    hook = tmp_path / "mine.gdb"
+    hook.write_text("define hook-load\necho my own\\n\nend\n")
+    with gdb_terminal(gdb, "-x", str(hook), "-x", str(GDBINIT), str(program), state=tmp_path) as terminal:
+        shown = terminal.run("load")
+        assert shown.startswith("my own\n")
+        assert "belong into" not in shown
+    with gdb_terminal(gdb, "-x", str(GDBINIT), "-x", str(hook), str(program), state=tmp_path) as terminal:
+        assert terminal.run("load").startswith("my own\n")

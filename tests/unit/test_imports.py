@@ -65,6 +65,7 @@ OWNERS: dict[str, set[str]] = {
             "connect",
             "memory",
             "parameters",
+            "plain_load",
             "register",
             "registers",
             "session",

@@ -19,6 +19,7 @@ from gdbflash.plan.jobs import (
     plan_verify,
     plan_write,
 )
+from gdbflash.plan.program import external_parts
 from gdbflash.plan.summary import planned
 from gdbflash.ranges import Range, joined, slices
 from tests.support.values import KIB, make_loader
@@ -205,3 +206,21 @@ def test_within_is_a_filter(pieces: list[tuple[int, bytes]], places: list[Range]
 def test_reading_where_there_is_nothing_is_our_own_mistake() -> None:
     with pytest.raises(ValueError, match="no content at 0x00000002"):
         Content(((0, memoryview(b"ab")), (4, memoryview(b"cd")))).read(Range(0, 6))
+
+
+@pytest.mark.parametrize(
+    ("storages", "flash", "found"),
+    [
+        ((), (), (Range(0x90000000, 8), Range(0xC0000000, 8))),
+        ((Range(0x90000000, 4),), (), (Range(0x90000000, 8), Range(0xC0000000, 8))),
+        ((Range(0x08000000, 4),), (), (Range(0x08000000, 4), Range(0x90000000, 8), Range(0xC0000000, 8))),
+        ((), (Range(0x90000000, 0x100),), (Range(0xC0000000, 8),)),
+        ((Range(0x08000000, 4),), (Range(0x08000000, 4),), (Range(0x90000000, 8), Range(0xC0000000, 8))),
+    ],
+)
+def test_the_parts_that_gdbs_own_load_leaves_to_the_server(
+    storages: tuple[Range, ...], flash: tuple[Range, ...], found: tuple[Range, ...]
+) -> None:
+    places = (0x08000000, 0x1FFF0000, 0x20000000, 0x90000000, 0xC0000000)
+    content = Content.of((address, bytes(8)) for address in places)
+    assert external_parts(content, storages, flash) == found
