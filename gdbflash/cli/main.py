@@ -232,6 +232,31 @@ def gdbinit(settings: Settings) -> None:
     settings.console.plain(str(Path(__file__).parents[1] / "gdbinit.gdb"))
 
 
+@command(commands, "integrate")
+def integrate(settings: Settings, tool: str, output: Path | None) -> Data:
+    """Print or write the files for a tool, and say what is to be done with them."""
+    from gdbflash.integrations import tools
+
+    folder = tools.place_in_repository(output) if output is not None else "gdbflash"
+    texts = tools.filled(tool, _own_command(), folder)
+    data: Data = {"files": dict(texts)}
+    if output is not None:
+        written = [str(path) for path in tools.write_new(output, texts)]
+        data = {"written": list(written)}
+        settings.console.say(f"done: {', '.join(written)} written")
+    elif not settings.as_json:
+        for path, text in texts.items():
+            settings.console.plain(f"==> {path} <==\n{text}" if len(texts) > 1 else text.rstrip("\n"))
+    settings.console.say(tools.next_steps(tool, folder))
+    return data
+
+
+def _own_command() -> list[str]:
+    """Give what starts this gdbflash from anywhere: the script that pip made beside its Python, or that Python."""
+    script = Path(sys.executable).parent / "gdbflash"
+    return [str(script)] if script.is_file() else [sys.executable, "-m", "gdbflash"]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     # What begins with a dash would be taken for an option.

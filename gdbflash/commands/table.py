@@ -25,6 +25,7 @@ from gdbflash.commands.words import (
     parse_port,
     parse_range,
 )
+from gdbflash.integrations.tools import parse_tool
 from gdbflash.options import Kept, VerifyMode
 from gdbflash.plan.jobs import EraseMode
 from gdbflash.servers.profiles import SERVERS
@@ -373,6 +374,15 @@ COMMANDS = (
         "board", "Run a virtual STM32H750 with a W25Q128 for GDB, until it is interrupted.", reaches=False, only=_ALONE
     ),
     Command("gdbinit", "Print the path to `source` inside GDB, alone on its line.", reaches=False, only=_ALONE),
+    Command(
+        "integrate",
+        "Print the files that bring gdbflash into west, CMake, PlatformIO or VS Code, or write them.",
+        "They name this gdbflash by its path; no file is overwritten.",
+        (Argument("tool", "west|cmake|platformio|vscode", parse_tool),),
+        (Option("output", "The folder where they are written", metavar="FOLDER", short="o", names=Files.FILE),),
+        reaches=False,
+        only=_ALONE,
+    ),
 )
 """Every command, in the order in which help names them."""
 

@@ -43,7 +43,8 @@ def test_a_wheel_has_all_that_its_commands_need(tmp_path: Path) -> None:
     assert wheel.name == f"gdbflash-{VERSION}-py3-none-any.whl"
     inside = set(zipfile.ZipFile(wheel).namelist())
     data = (ROOT / "gdbflash/board/data").iterdir()
-    wanted = [*(ROOT / "gdbflash").rglob("*.py"), *data, *(ROOT / "gdbflash").glob("[!_]*.[!p]*")]
+    templates = (ROOT / "gdbflash/integrations/templates").iterdir()
+    wanted = [*(ROOT / "gdbflash").rglob("*.py"), *data, *templates, *(ROOT / "gdbflash").glob("[!_]*.[!p]*")]
     assert {str(each.relative_to(ROOT)) for each in wanted} - inside == set()
     assert {"gdbflash/gdbinit.gdb", "gdbflash/CHANGES.md", "gdbflash/board/data/" + LOADER} <= inside
 

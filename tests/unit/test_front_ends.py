@@ -55,7 +55,7 @@ def test_what_they_do_not_share_is_named_with_its_reason() -> None:
     differ = {each.name: each.only for each in (*COMMANDS, *REACH) if each.only is not None}
     assert {name for name, only in differ.items() if only.front_end is FrontEnd.GDB} == {"loader", "status"}
     alone = {name for name, only in differ.items() if only.front_end is FrontEnd.COMMAND_LINE}
-    assert alone == {"board", "gdbinit", "server", "connect", "tcl", "launch", "gdb"}
+    assert alone == {"board", "gdbinit", "integrate", "server", "connect", "tcl", "launch", "gdb"}
     assert all(isinstance(only, Only) and only.why for only in differ.values())
     assert all(option.is_in(front_end) for row in COMMANDS for option in row.options for front_end in FrontEnd)
 

@@ -24,11 +24,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": {TOP, *FILES},
     "onchip": ONCHIP,
     "flash": {*ONCHIP, "onchip"},
-    "commands": {*COMMANDS, "servers"},
+    "commands": {*COMMANDS, "servers", "integrations"},
     "servers": {TOP},
+    "integrations": {TOP},
     "mi": {TOP, "servers"},
     "ingdb": {*COMMANDS, "commands", "servers"},
-    "cli": {*COMMANDS, "commands", "servers", "mi"},
+    "cli": {*COMMANDS, "commands", "servers", "mi", "integrations"},
     "board": {TOP},
 }
 
