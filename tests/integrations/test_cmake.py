@@ -57,7 +57,7 @@ def test_a_target_builds_and_loads_what_it_is_of(tmp_path: Path) -> None:
 
     (tmp_path / "my loader.stldr").write_bytes(b"no loader")
     assert "my loader.stldr" in run(
-        BIN / "cmake", "--build", "build", "-t", "firmware-gdbflash", folder=tmp_path, code=1
+        BIN / "cmake", "--build", "build", "-t", "firmware-gdbflash", folder=tmp_path, code=2
     )
 
 
