@@ -23,6 +23,9 @@ def gdbflash_start():
     # GDB does not tell a script its own name, but has the script open while it runs it.
     open_files = [os.path.realpath(each) for each in glob.glob("/proc/self/fd/*")]
     places = [os.path.dirname(each) for each in open_files if os.path.basename(each) == "gdbinit.gdb"]
+    # In an archive of the sources the link gdbinit is a copy.
+    places += [os.path.join(os.path.dirname(each), "gdbflash") for each in open_files
+               if os.path.basename(each) == "gdbinit"]
     places = [each for each in places if os.path.exists(os.path.join(each, "ingdb", "register.py"))]
     if not places:
         return ("the package that gdbinit belongs to cannot be found. Source it by its own name, gdbinit or gdbinit.gdb, "

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,3 +70,22 @@ def test_a_wheel_has_all_that_its_commands_need(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in done([tool, "--json", *words], tmp_path, **state).splitlines()]
     assert (lines[-1]["ok"], lines[-1]["bytes"], lines[-1]["verified"]) == (True, 10240, "digest")
     assert {each["schema"] for each in lines} == {SCHEMA}
+
+
+@pytest.mark.timeout(300)
+def test_an_sdist_has_what_the_wheel_is_made_of_and_what_it_is_worked_on_with(tmp_path: Path) -> None:
+    """Both are built in a copy: the wheel out of the sdist alone."""
+    source = tmp_path / "source"
+    known = done(["git", "ls-files", "-z"], ROOT).split("\0")[:-1]
+    for name in known:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name, follow_symlinks=False)
+    done([sys.executable, "-m", "build", "--outdir", tmp_path / "dist", source], tmp_path)
+    (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    assert set(known) - inside == {".ci/run", ".gitignore"}
+    assert {"scripts/build-loaders", "gdbflash/board/loader-src/w25q128_h750_qspi.c", "LICENSES.md"} <= inside
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    assert {name for name in known if name.startswith("gdbflash/")} - packed == set()

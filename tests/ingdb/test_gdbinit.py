@@ -90,6 +90,14 @@ def test_an_installed_package_brings_what_it_needs(gdb: Path, tmp_path: Path) ->
 
 
 @each_gdb
+def test_a_copy_beside_the_package_is_as_good_as_the_link(gdb: Path, tmp_path: Path) -> None:
+    """As archives of the sources have it."""
+    shutil.copy(installed(tmp_path), tmp_path / "gdbinit")
+    shown = run_gdb(gdb, "-x", str(tmp_path / "gdbinit"), "-ex", f"gdbflash info {LOADER}", cwd=tmp_path)
+    assert shown.startswith("W25Q128_H750_QSPI (SPI_FLASH)")
+
+
+@each_gdb
 def test_the_command_line_prints_the_path(gdb: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "gdbflash", "gdbinit"], capture_output=True, text=True, check=True)
     (line,) = done.stdout.splitlines()
