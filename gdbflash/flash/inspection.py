@@ -6,14 +6,14 @@ read back to name the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from gdbflash.errors import Mismatch
 from gdbflash.events import Noted, Phase, counted
 from gdbflash.flash.compare import Comparison
 from gdbflash.flash.phases import Phases
+from gdbflash.flash.states import find_states
 from gdbflash.flash.survey import Survey
 from gdbflash.images.content import Content
 from gdbflash.onchip.loaded import LoadedLoader, Operation
@@ -106,17 +106,10 @@ class Inspection:
 
     def states(self, units: Sequence[Unit], content: Content) -> dict[Range, State]:
         """Find out which pieces of units hold what content says, and which are erased."""
-        wanted = {piece for unit in units for piece in unit.wanted}
-        pieces = sorted(piece for unit in units for piece in unit.pieces)
-        states: dict[Range, State] = {}
-        with self._phases.phase("read", _size(pieces), "digests") as advance:
+        size = sum(piece.size for unit in units for piece in unit.pieces)
+        with self._phases.phase("read", size, "digests") as advance:
             self._opened.begin(Operation.READ)
-            for group in self._survey.found(pieces, advance):
-                expected = self._expected(group, wanted, content)
-                for piece, digest in group:
-                    same = expected.get(piece, digest) == digest
-                    states[piece] = State(same, digest == self._survey.erased(piece))
-        return states
+            return find_states(self._survey, units, lambda ours: self._expected(ours, content), advance)
 
     def fingerprints(self, places: Sequence[Range]) -> dict[Range, bytes]:
         """Give what tells whether places change: the digests of their pieces, one behind the other."""
@@ -188,7 +181,7 @@ class Inspection:
         with self._phases.phase("verify", _size(pieces)) as advance:
             self._opened.begin(Operation.VERIFY)
             for group in self._survey.found(pieces, advance):
-                expected = self._expected(group, wanted, content)
+                expected = self._expected([piece for piece, _ in group if piece in wanted], content)
                 for piece, digest in group:
                     if digest != (expected.get(piece) or self._survey.erased(piece)):
                         wrong.append(piece)
@@ -202,14 +195,11 @@ class Inspection:
                 last=wrong[-1].end - 1,
             )
 
-    def _expected(
-        self, group: Iterable[tuple[Range, bytes]], wanted: AbstractSet[Range], content: Content
-    ) -> dict[Range, bytes]:
-        """Compute the digests of those pieces of a call that content has bytes for, each once."""
-        ours = [piece for piece, _ in group if piece in wanted]
-        fresh = [piece for piece in ours if piece not in self._digests]
+    def _expected(self, pieces: Sequence[Range], content: Content) -> dict[Range, bytes]:
+        """Compute the digests of pieces that content has bytes for, each once."""
+        fresh = [piece for piece in pieces if piece not in self._digests]
         self._digests.update(zip(fresh, self._survey.expected(fresh, content), strict=True))
-        return {piece: self._digests[piece] for piece in ours}
+        return {piece: self._digests[piece] for piece in pieces}
 
     def _read_back(self, content: Content, places: Sequence[Range], *, proven: bool = False) -> None:
         """Compare what is read with content, and where it is to be proven also the target's digests with those.

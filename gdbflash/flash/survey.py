@@ -20,6 +20,8 @@ from gdbflash.ranges import Range, slices
 
 PIECE = 64 * 1024
 """Bytes of one digest at most: what is read back for one byte that differs."""
+HEAD = 256
+"""Bytes that tell two contents apart nearly always: a page of most serial NOR chips."""
 FIRST_CALL = 256 * 1024
 """Bytes that the first call digests; what it takes says how many the next ones may."""
 MOST_CALL = 2 << 20
@@ -47,6 +49,31 @@ class Survey:
         """The most that one digest tells of, bytes."""
         return min(PIECE, self._opened.slice) if self._read else PIECE
 
+    @property
+    def fetches(self) -> bool:
+        """Tell whether a loader's Read fetches each piece, which takes some ten times as long as its digest."""
+        return bool(self._read)
+
+    @property
+    def at_once(self) -> int:
+        """The bytes that one call digests, as far as is known by now."""
+        return self._pace.limit
+
+    @property
+    def most_pieces(self) -> int:
+        """More than this many pieces never fit in one call."""
+        return self._routine.most_pieces
+
+    @property
+    def most_heads(self) -> int:
+        """More than this many heads never fit in one call."""
+        return self._routine.most_runs
+
+    def head(self, piece: Range) -> Range:
+        """Give the first bytes of a piece; all of it where that is not much more."""
+        size = max(HEAD, self._border)
+        return Range(piece.address, size) if piece.size >= 4 * size else piece
+
     def pieces(self, places: Iterable[Range]) -> tuple[Range, ...]:
         """Cut places into what has one digest each."""
         return tuple(slices(places, self.largest_piece, self._opened.loader.storage.page_size))
@@ -61,18 +88,24 @@ class Survey:
         """Ask for the digests of pieces; yields those of one call at a time. advance is told of each call's bytes."""
         begun = 0
         while begun < len(pieces):
-            runs = self._routine.take(
-                pieces[begun : begun + self._routine.most_pieces], self._pace.limit, self._buffer, self._border
-            )
-            taken = [piece for run in runs for piece in run.pieces]
-            size = sum(piece.size for piece in taken)
-            made = self._routine.digests(runs, read=self._read, timeout=timeouts.reading(size))
-            raw = self._perform(made, size)
-            begun += len(taken)
-            yield list(zip(taken, split_digests(raw), strict=True))
-            advance(size)
+            answer = self.ask(pieces[begun : begun + self.most_pieces])
+            begun += len(answer)
+            yield answer
+            advance(sum(piece.size for piece, _ in answer))
         if pieces:
-            self._opened.check_own_code("Read" if self._read else "Init")
+            self.done()
+
+    def ask(self, pieces: Sequence[Range]) -> list[tuple[Range, bytes]]:
+        """Ask for the digests of as many pieces, from the first on, as one call takes; `done` must follow the last."""
+        runs = self._routine.take(pieces, self._pace.limit, self._buffer, self._border)
+        taken = [piece for run in runs for piece in run.pieces]
+        size = sum(piece.size for piece in taken)
+        made = self._routine.digests(runs, read=self._read, timeout=timeouts.reading(size))
+        return list(zip(taken, split_digests(self._perform(made, size)), strict=True))
+
+    def done(self) -> None:
+        """See that the code of the loader is what it was, behind the last call."""
+        self._opened.check_own_code("Read" if self._read else "Init")
 
     def expected(self, pieces: Sequence[Range], content: Content) -> list[bytes]:
         """Compute the digests that pieces have when they hold what content has there."""

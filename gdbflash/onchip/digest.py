@@ -223,6 +223,11 @@ class Routine:
         """More than this many pieces never fit in one call."""
         return self._tables.size // RESULT_SIZE
 
+    @property
+    def most_runs(self) -> int:
+        """More than this many pieces that do not follow one another never fit in one call."""
+        return self._tables.size // (_RUN.size + RESULT_SIZE)
+
     def take(self, pieces: Sequence[Range], limit: int, buffer: int = 0, border: int = 1) -> tuple[Run, ...]:
         """Make runs of as many pieces from the first on as one call's tables and limit bytes allow; at least one.
 

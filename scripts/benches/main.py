@@ -10,11 +10,11 @@ import argparse
 import sys
 import time
 
-from . import calls, sizes, transfers, writes
+from . import calls, polling, sizes, transfers, writes
 from .figures import Figures
 from .rigs import SERVERS
 
-PARTS = ("calls", "transfers", "writes", "sizes")
+PARTS = ("calls", "transfers", "writes", "polling", "sizes")
 
 SCALE = 2.0
 """Emulated code takes under a fifth of a write then, and a run its ten minutes."""
@@ -40,6 +40,8 @@ def main() -> int:
                 transfers.measure(figures, server, options.time_scale, full=options.full)
             elif part == "writes":
                 writes.measure(figures, server, options.time_scale, full=options.full)
+            elif part == "polling":
+                polling.measure(figures, server)
         if part == "sizes":
             sizes.measure(figures, full=options.full)
     figures.show()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import pytest
 from gdbflash.cli.main import main
 from gdbflash.errors import Interrupted
 from gdbflash.flash import programming
-from gdbflash.flash.survey import Survey
+from gdbflash.flash.inspection import Inspection
+from gdbflash.flash.survey import HEAD, Survey
 from gdbflash.onchip.loaded import LoadedLoader
+from gdbflash.ranges import Range
 from tests.support.boards import LOADER, LOADER_WITHOUT_READ, RunningBoard, running_board
 from tests.support.cbuild import build
 
@@ -96,6 +98,41 @@ def test_one_changed_byte_costs_one_sector(bench: Bench, loader: Path) -> None:
     data[3 * SECTOR + 1234] ^= 0x10
     assert bench.write(bytes(data), loader=loader) == (5 * SECTOR, 1)
     assert bench.spent == (1, SECTOR // PAGE)
+    assert bytes(bench.memory[: len(data)]) == data
+
+
+def test_other_content_is_looked_at_by_the_first_bytes_of_its_sectors(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    ask = Survey.ask
+
+    def counted(self: Survey, pieces: Sequence[Range]) -> list[tuple[Range, bytes]]:
+        answer = ask(self, pieces)
+        asked.append(sum(piece.size for piece, _ in answer))
+        return answer
+
+    monkeypatch.setattr(Survey, "ask", counted)
+    monkeypatch.setattr(Inspection, "verify", lambda *_, **__: None)
+    monkeypatch.setattr(Inspection, "fingerprints", lambda *_: {})  # of the first erase: asks for neighbours
+    data = random.Random(20).randbytes(16 * SECTOR)
+    bench.put(random.Random(21).randbytes(len(data)))
+    assert bench.write(data) == (0, 16)
+    assert asked == [16 * HEAD]
+    assert bytes(bench.memory[: len(data)]) == data
+    asked.clear()
+    assert bench.write(data) == (len(data), 0)
+    assert sum(asked) == 16 * HEAD + len(data)
+
+
+def test_the_last_byte_of_a_sector_counts_as_the_first_does(bench: Bench) -> None:
+    data = random.Random(22).randbytes(16 * SECTOR)
+    held = bytearray(data)
+    held[3 * SECTOR - 1] ^= 1
+    bench.put(held)
+    bench.put(b"\xff" * SECTOR, 5 * SECTOR)
+    bench.put(b"\xff" * (SECTOR - 1) + b"\x7f", 6 * SECTOR)
+    assert bench.write(data) == (13 * SECTOR, 2)
     assert bytes(bench.memory[: len(data)]) == data
 
 
