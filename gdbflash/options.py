@@ -55,6 +55,26 @@ class VerifyMode(enum.Enum):
     NONE = "none"
 
 
+class Form(enum.Enum):
+    """What a file of bytes that were read looks like."""
+
+    BIN = "bin"
+    """Plain bytes."""
+    HEX = "hex"
+    """Intel HEX."""
+    SREC = "srec"
+    """S-records."""
+
+
+class Color(enum.Enum):
+    """Whether what is shown has colours."""
+
+    AUTO = "auto"
+    """On a terminal, unless NO_COLOR is set (no-color.org)."""
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class Kept(enum.Enum):
     """What becomes of bytes that an interrupted run kept, where it is unclear whether they belong to this chip."""
 

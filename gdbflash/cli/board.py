@@ -7,58 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from gdbflash.cli.interruption import heeded
+from gdbflash.commands.words import UNIT_SIZE, parse_unit
 from gdbflash.errors import InputError, SetupError
 from gdbflash.loaders.loader import need
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.servers.profiles import PROFILES
 
-_UNIT_SIZE = 12
 _DEFAULT_PORT = 3333
 """Where the board listens when its personality has no usual port."""
-
-FAULTS = """\
-FAULT is one of these. Behind it, `@N` means only the N-th time, `@N+` from then on, `@N-M` from the N-th to the M-th
-time; without it, every time.
-
-PLACE is an address, or FILE:FUNCTION with a loader's file, as in `return:0:My.stldr:Init@1`.
-
-- `drop`: the connection is reset when a packet of GDB's arrives; `drop@40`: the 40th
-
-- `stall` or `stall:SECONDS`: the answer to a packet never comes, or is late
-
-- `error` or `error:PACKET`: packets, or those of a kind (`m`, `M`, `X`, `P`, `vCont;c`...), are answered with an error
-
-- `corrupt`: one bit of what a read of memory answers is wrong
-
-- `late`: a write of memory is acknowledged but not done, and only the next one is answered with the error
-
-- `stlink:target`, `stlink:usb`, `stlink:hang-up`: the ST-LINK loses the target, its cable, its client (in commands)
-
-- `fault:KIND:PLACE`: the core faults; KIND is bus, fetch, execute-never, undefined, arm-state, coprocessor,
-unaligned, divide, memmanage, busfault, usagefault or lockup
-
-- `hang:PLACE`: the core stays there
-
-- `overflow:PLACE`: its stack grows over all RAM below
-
-- `return:VALUE:PLACE`: the function there does nothing but return VALUE
-
-- `reset:PLACE`, `halt:PLACE`: somebody else resets or halts the target when it gets there
-
-- `flip:WHERE:BIT:PLACE`: a bit of RAM flips when the core gets there; WHERE is an address, or like `r2+16`
-
-- `protected`, `no-erase`, `no-program`: the flash chip is write-protected, erases nothing, programs nothing
-
-- `stuck:ADDRESS:BIT:VALUE`: a bit of the flash chip stays 0 or 1
-"""
-"""What `--inject` takes, in Markdown."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +93,11 @@ def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
                 "--port or --stlink-port; 0 takes a free one.",
                 port=wanted,
             ) from error
-        say(f"virtual STM32H750 with {flash.chip.name}: {', '.join(places)}")
-        _wait_for_the_end(gdb_face.wait)
+        told = threading.Event()
+        with heeded(lambda *_: told.set()):  # before anybody can know that it runs
+            say(f"virtual STM32H750 with {flash.chip.name}: {', '.join(places)}")
+            while not told.is_set() and not gdb_face.wait(0.2):
+                pass
 
 
 def _unit_of(image: Path | None) -> bytes:
@@ -140,7 +105,9 @@ def _unit_of(image: Path | None) -> bytes:
 
     Without such a file each start is another board. Raises InputError.
     """
-    made = secrets.token_bytes(_UNIT_SIZE)
+    import secrets  # only here: no other command needs it
+
+    made = secrets.token_bytes(UNIT_SIZE)
     if image is None:
         return made
     path = image.with_name(f"{image.name}.unit")
@@ -152,25 +119,6 @@ def _unit_of(image: Path | None) -> bytes:
         raise InputError(f"{path}, which holds the board's unique ID, cannot be used: {error}.") from error
 
 
-def parse_unit(text: str) -> bytes:
-    """Read a unique ID, 24 hex digits; raises InputError."""
-    try:
-        unit = bytes.fromhex(text)
-    except ValueError:
-        unit = b""
-    if len(unit) != _UNIT_SIZE:
-        raise InputError(f"{text!r} is no unique ID: give its 96 bits as 24 hex digits.")
-    return unit
-
-
 def _function_of(file: str, function: str) -> int:
     """Find a function of a loader file; raises LoaderFileError, PlanError."""
     return need(load_loader(file), function)
-
-
-def _wait_for_the_end(ended: Callable[[float | None], bool]) -> None:
-    """Return at a signal that asks a program to end, or when the server has ended by itself."""
-    told = threading.Event()
-    with heeded(lambda *_: told.set()):
-        while not told.is_set() and not ended(0.2):
-            pass

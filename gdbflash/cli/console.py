@@ -1,20 +1,23 @@
 """Show events, results and errors to people, or as JSON lines to programs.
 
 What belongs here: every print of the package, and `rich`, which is imported only where there is a terminal to draw on:
-that takes longer than most commands. With JSON, stdout carries one object a line and nothing else; what is meant for
-people then goes to stderr. Where a stream cannot be printed to any more, `streams` sees to it.
+that takes longer than most commands. What was asked for goes to stdout, and so does the line that says what was done;
+what is told on the way goes to stderr. With JSON, stdout carries one object a line and nothing else. Where a
+stream cannot be printed to any more, `streams` sees to it.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 from gdbflash.errors import GdbflashError, JsonValue, printable
 from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Planned, Started, Waited, bytes_in_words
+from gdbflash.options import Color
 from gdbflash.version import SCHEMA
 
 if TYPE_CHECKING:
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.text import Text
 
+    from gdbflash.cli.streams import Outlet
+
 
 class _Screen:
     """stdout or stderr for people: drawn on where it is a terminal, else plain lines."""
 
-    def __init__(self, *, stderr: bool) -> None:
+    def __init__(self, color: Color, *, stderr: bool) -> None:
+        self._color = color
         self._stderr = stderr
 
     @property
@@ -40,14 +46,20 @@ class _Screen:
 
     @cached_property
     def terminal(self) -> Terminal:
-        """The terminal."""
+        """The terminal; or a file that is to have colours as one has them."""
         from rich.console import Console as Terminal
 
-        return Terminal(stderr=self._stderr, highlight=False, soft_wrap=True)
+        return Terminal(
+            stderr=self._stderr,
+            highlight=False,
+            soft_wrap=not self.is_terminal,
+            force_terminal=True if self._color is Color.ALWAYS else None,
+            color_system=None if self._color is Color.NEVER else "auto",
+        )
 
     def line(self, *parts: tuple[str, str]) -> None:
-        """Print a line of parts, each with its style."""
-        if self.is_terminal:
+        """Print a line of parts, each with its style; a terminal's lines break between words."""
+        if self.is_terminal or self._color is Color.ALWAYS:
             from rich.text import Text
 
             self.terminal.print(Text.assemble(*parts))
@@ -78,14 +90,15 @@ class _Screen:
 class Console:
     """Show what happens on stdout and stderr.
 
-    verbosity: -1 errors only, 0 plans, phases, notes and results, 1 also what was found and done on the way.
+    verbosity: -1 answers and errors only, 0 plans, phases, notes and results, 1 also what was found and done on the
+    way.
     """
 
-    def __init__(self, *, as_json: bool = False, verbosity: int = 0) -> None:
+    def __init__(self, *, as_json: bool = False, verbosity: int = 0, color: Color = Color.AUTO) -> None:
         self.as_json = as_json
         self.verbosity = verbosity
-        self._out = _Screen(stderr=as_json)
-        self._errors = _Screen(stderr=True)
+        self._out = _Screen(color, stderr=as_json)
+        self._errors = _Screen(color, stderr=True)
         self._progress: Progress | None = None
         self._started = Started("connect")
         self._done = 0
@@ -113,17 +126,17 @@ class Console:
         elif isinstance(event, Finished):
             self._end(event)
         elif isinstance(event, Noted):
-            self.say(f"note: {event.message}", style="yellow")
+            self.tell(f"note: {event.message}", "yellow")
         elif isinstance(event, Detailed):
-            self.say(f"  {event.message}", style="dim")
+            self.tell(f"  {event.message}", "dim")
         elif isinstance(event, Planned):
-            self.say(event.summary)
+            self.tell(event.summary)
 
     def _begin(self, event: Started) -> None:
         self._started, self._done = event, 0
         drawn_over = self.as_json and sys.stdout.isatty()  # by the lines for programs, on the same terminal
-        if event.total and self._out.is_terminal and not drawn_over:
-            self._progress = _progress_bar(self._out.terminal)
+        if event.total and self._errors.is_terminal and not drawn_over:
+            self._progress = _progress_bar(self._errors.terminal)
             self._progress.add_task(event.phase, total=event.total)
             self._progress.start()
 
@@ -133,7 +146,7 @@ class Console:
         rate = f"  {bytes_in_words(int(self._done / event.seconds))}/s" if self._done and event.seconds > 0 else ""
         if what:
             how = f"  ({self._started.label})" if self._started.total and self._started.label else ""
-            self.say(f"{event.phase:8} {what:>12}  {event.seconds:6.2f} s{rate}{how}")
+            self.tell(f"{event.phase:8} {what:>12}  {event.seconds:6.2f} s{rate}{how}")
 
     def stop_progress(self) -> None:
         """Take a bar that is still shown off the screen."""
@@ -141,15 +154,51 @@ class Console:
             self._progress.stop()
             self._progress = None
 
-    def say(self, text: str, style: str = "") -> None:
-        """Print a line for people."""
+    def tell(self, text: str, style: str = "") -> None:
+        """Print a line about what is being done, or is to be done next, unless it is to be quiet."""
         if self.verbosity >= 0:
-            self._out.line((printable(text, "\n"), style))
+            self._errors.line((printable(text, "\n"), style))
+
+    def say(self, text: str) -> None:
+        """Print what was done, unless it is to be quiet."""
+        if self.verbosity >= 0:
+            self._out.line((printable(text, "\n"), ""))
+
+    def answer(self, text: str, style: str = "") -> None:
+        """Print a line that was asked for, however quiet it is to be."""
+        self._out.line((printable(text, "\n"), style))
 
     def table(self, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
-        """Print rows in columns for people."""
-        if self.verbosity >= 0:
-            self._out.table([[printable(cell) for cell in row] for row in rows], header)
+        """Print rows in columns that were asked for."""
+        self._out.table([[printable(cell) for cell in row] for row in rows], header)
+
+    def pages(self, lines: Iterable[str]) -> None:
+        """Print lines that were asked for, on a terminal that is too small for them page by page."""
+        lines = list(lines)
+        height = shutil.get_terminal_size().lines
+        if sys.stdin.isatty() and sys.stdout.isatty() and len(lines) >= height:
+            import pydoc  # only here: it takes as long as `--help`
+
+            pydoc.pager("\n".join(lines) + "\n")
+            return
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+
+    def markdown(self, text: str) -> None:
+        """Print Markdown that was asked for: laid out on a terminal, else as it is."""
+        if not self._out.is_terminal:
+            print(text, end="", flush=True)
+            return
+        from rich.markdown import Markdown
+
+        with self._out.terminal.capture() as laid_out:
+            self._out.terminal.print(Markdown(text))
+        self.pages(laid_out.get().splitlines())
+
+    def raw(self, data: bytes) -> None:
+        """Write bytes to stdout as they are."""
+        cast("Outlet", sys.stdout).write_bytes(data)
 
     def choice(self, question: str, choices: Mapping[str, str]) -> str | None:
         """Ask somebody at a terminal to choose; None where nobody sits there, or wants none of it."""

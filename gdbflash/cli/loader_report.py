@@ -32,7 +32,7 @@ def show_loader(console: Console, found: ExternalLoader) -> None:
         ]
     )
     for segment in found.segments:
-        console.say(
+        console.answer(
             f"segment   0x{segment.address:08X}  {len(segment.data)} bytes in the file, {segment.memory_size} in memory"
         )
     show_findings(console, found)
@@ -41,4 +41,6 @@ def show_loader(console: Console, found: ExternalLoader) -> None:
 def show_findings(console: Console, found: ExternalLoader) -> None:
     """Show what stands out."""
     for finding in found.findings:
-        console.say(f"{finding.severity}: {finding.message}", style="yellow" if finding.severity != "info" else "dim")
+        console.answer(
+            f"{finding.severity}: {finding.message}", style="yellow" if finding.severity != "info" else "dim"
+        )

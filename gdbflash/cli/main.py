@@ -15,17 +15,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rich_click as click
+import click
+from click.shell_completion import get_completion_class
 
-from gdbflash.cli.board import FAULTS, BoardOptions, parse_unit, run_board
+from gdbflash.cli.board import BoardOptions, run_board
 from gdbflash.cli.console import failure
 from gdbflash.cli.interruption import Interruption
 from gdbflash.cli.loader_report import show_findings, show_loader
-from gdbflash.cli.options import Commands, Parsed, Reach, Settings, command, global_options
+from gdbflash.cli.manual import chapter, topics
+from gdbflash.cli.options import Commands, Reach, Settings, color_of_help, command, global_options, styled
 from gdbflash.cli.streams import Outlet, outlets
+from gdbflash.commands.grammar import FrontEnd
+from gdbflash.commands.help import manual_page, of_all, of_command
+from gdbflash.commands.hexdump import hexdump
 from gdbflash.commands.requests import REQUESTS, Data, Outcome, Request
-from gdbflash.commands.table import command_named
-from gdbflash.commands.words import STDIN
+from gdbflash.commands.table import COMMANDS
+from gdbflash.commands.words import STDIN, nearest
 from gdbflash.errors import (
     ConnectionLost,
     GdbflashError,
@@ -60,12 +65,6 @@ _KEPT_CHOICES = {
 }
 BUG = 70
 """EX_SOFTWARE of sysexits.h: an error that is ours."""
-
-click.rich_click.TEXT_MARKUP = "markdown"
-
-_ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
-_SCALE = click.FloatRange(min=0, min_open=True, max=1000)
-"""A chip erase of 40 s takes half a day then; systems cannot wait for much longer."""
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -119,7 +118,7 @@ def lint(settings: Settings, loader: Path) -> None:
         return
     show_findings(settings.console, found)
     count = len(found.findings)
-    settings.console.say(f"{found.path}: {count or 'no'} finding{'s' * (count != 1)}")
+    settings.console.answer(f"{found.path}: {count or 'no'} finding{'s' * (count != 1)}")
 
 
 def _requesting(name: str) -> None:
@@ -129,11 +128,21 @@ def _requesting(name: str) -> None:
     def carry_out(settings: Settings, reach: Reach, **said: Any) -> Data:
         loaders = () if name == "load" and not reach.loader else reach.loaders()
         request = REQUESTS[name](loaders, **said)
+        if request.takes_stdout:
+            _expect_free_stdout(settings)
         if request.announced is not None:
             settings.observe(request.announced)
-        if request.ends_here:
+        if request.ends_here and not reach.is_named:
             return {"dry_run": True}
         return told(settings, _asking(settings, reach, request))
+
+
+def _expect_free_stdout(settings: Settings) -> None:
+    """Raise InputError where bytes cannot go to stdout."""
+    if settings.as_json:
+        raise InputError("--json and -o - both want stdout. Name a file with -o.")
+    if sys.stdout.isatty():
+        raise InputError("-o - sends plain bytes, which a terminal cannot show. Pipe them, or leave -o out for a dump.")
 
 
 def _asking(settings: Settings, reach: Reach, request: Request) -> Outcome:
@@ -149,7 +158,16 @@ def _asking(settings: Settings, reach: Reach, request: Request) -> Outcome:
 
 def told(settings: Settings, outcome: Outcome) -> Data:
     """Tell people what came of a command."""
-    settings.console.say(f"done: {outcome.said}" if not outcome.is_answer else outcome.said)
+    console = settings.console
+    if outcome.raw is not None:
+        console.raw(outcome.raw)
+    elif outcome.dump is not None:
+        if not settings.as_json:
+            console.pages(hexdump(*outcome.dump))
+    elif outcome.is_answer:
+        console.answer(outcome.said)
+    else:
+        console.say(f"done: {outcome.said}")
     return outcome.data
 
 
@@ -180,7 +198,7 @@ def doctor(settings: Settings, reach: Reach) -> Data:
     def show(check: Check) -> None:
         checks.append(check)
         mark = {True: "ok", False: "MISSING", None: "-"}[check.ok]
-        settings.console.say(f"{mark:8}{check.name}: {check.message}", style="red" if check.ok is False else "")
+        settings.console.answer(f"{mark:8}{check.name}: {check.message}", "red" if check.ok is False else "")
 
     loaders = tuple(load_loader(path) for path in reach.loader)
     for check in check_host(reach.gdb):
@@ -206,21 +224,7 @@ def doctor(settings: Settings, reach: Reach) -> Data:
     return {"checks": [{"name": each.name, "ok": each.ok, "message": each.message} for each in checks]}
 
 
-@commands.command(help=command_named("board").summary, epilog=FAULTS)
-@click.option("--port", type=click.IntRange(0, 65535), help="Port for GDB; 0 takes a free one.")
-@click.option("--stlink-port", type=click.IntRange(0, 65535), help="Also be an ST-LINK for OpenOCD on this port.")
-@click.option("--image", type=click.Path(dir_okay=False, path_type=Path), help="Keep the flash chip's content in FILE.")
-@click.option(
-    "--unit", type=Parsed("ID", parse_unit), metavar="ID", help="Its unique ID, 24 hex digits; else that in FILE.unit."
-)
-@click.option("--personality", default="board", show_default=True, help="The GDB server to play.")
-@click.option("--link-kib-s", type=_ABOVE_ZERO, metavar="X", help="Let the link carry no more than X KiB a second.")
-@click.option("--link-latency-us", type=click.FloatRange(min=0), default=0, metavar="X", help="Delay of each packet.")
-@click.option("--data-sheet-times", is_flag=True, help="Let erasing and programming take what the data sheet says.")
-@click.option("--time-scale", type=_SCALE, default=1.0, metavar="X", help="Let all of this take X times as long.")
-@click.option("--inject", multiple=True, metavar="FAULT", help="Let something go wrong (below); repeatable.")
-@global_options
-@click.pass_obj
+@command(commands, "board")
 def board(settings: Settings, /, **options: Any) -> None:
     """Run a virtual board."""
     run_board(BoardOptions(**options), settings.console.plain)
@@ -247,7 +251,7 @@ def integrate(settings: Settings, tool: str, output: Path | None) -> Data:
     elif not settings.as_json:
         for path, text in texts.items():
             settings.console.plain(f"==> {path} <==\n{text}" if len(texts) > 1 else text.rstrip("\n"))
-    settings.console.say(tools.next_steps(tool, folder))
+    settings.console.tell(tools.next_steps(tool, folder))
     return data
 
 
@@ -255,6 +259,33 @@ def _own_command() -> list[str]:
     """Give what starts this gdbflash from anywhere: the script that pip made beside its Python, or that Python."""
     script = Path(sys.executable).parent / "gdbflash"
     return [str(script)] if script.is_file() else [sys.executable, "-m", "gdbflash"]
+
+
+@command(commands, "completion")
+def completion(settings: Settings, shell: str) -> None:
+    """Print a shell's script; click makes it."""
+    found = get_completion_class(shell)
+    assert found is not None, shell
+    settings.console.plain(found(commands, {}, "gdbflash", "_GDBFLASH_COMPLETE").source())
+
+
+@command(commands, "help")
+def help_(settings: Settings, subject: str | None, man: bool) -> None:
+    """Show help of a command, or a chapter of the manual."""
+    known = {each.name: each for each in COMMANDS if each.is_in(FrontEnd.COMMAND_LINE)}
+    row, chapters = known.get(subject or ""), topics()
+    if subject in chapters and not man:
+        settings.console.markdown(chapter(subject))
+        return
+    if subject is not None and row is None:
+        near = nearest(subject, [*known, *chapters])
+        meant = f" Did you mean {near!r}?" if near else ""
+        raise InputError(f"There is no help on {subject!r}.{meant} `gdbflash help` names all there is.")
+    if man:
+        settings.console.plain(manual_page(row, VERSION))
+    else:
+        text = of_command(row) if row is not None else of_all(tuple(chapters.items()))
+        click.echo(styled(text), color=click.get_current_context().color)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -298,7 +329,9 @@ def _code_of(error: GdbflashError) -> int:
 def _run(settings: Settings) -> tuple[Any, GdbflashError | None]:
     """Run a command; gives its data, or click's own exit code, or None, and what went wrong."""
     try:
-        outcome = commands.main(args=[*settings.words], prog_name="gdbflash", standalone_mode=False, obj=settings)
+        color = color_of_help(settings.words)
+        words = [*settings.words]
+        outcome = commands.main(words, "gdbflash", standalone_mode=False, obj=settings, color=color)
     except click.ClickException as usage:
         return None, InputError(_usage(usage))
     except (KeyboardInterrupt, click.Abort):

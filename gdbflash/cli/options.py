@@ -6,22 +6,27 @@ What belongs here: how words, config files and global options become values. Wha
 from __future__ import annotations
 
 import functools
+import itertools
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import rich_click as click
+import click
 
 from gdbflash.cli.console import Console
+from gdbflash.commands.grammar import Argument, Files, FrontEnd, Kind, Option
+from gdbflash.commands.help import of_all, of_command, usage
 from gdbflash.commands.requests import file_named, loaders_named, run_options
-from gdbflash.commands.table import COMMANDS, REACH, Argument, Files, FrontEnd, Kind, Option, command_named
-from gdbflash.commands.words import parse_port
+from gdbflash.commands.shared_options import OUTPUT, REACH
+from gdbflash.commands.table import COMMANDS, command_named, options_of
+from gdbflash.commands.words import nearest, parse_port
 from gdbflash.errors import GdbflashError, InputError
 from gdbflash.events import Detailed, Event, Noted
 from gdbflash.loaders.loader import ExternalLoader
-from gdbflash.options import RunOptions
+from gdbflash.options import Color, RunOptions
 from gdbflash.ranges import Range
 from gdbflash.version import VERSION
 
@@ -54,6 +59,7 @@ class Settings:
 
     verbosity: int = 0
     as_json: bool = False
+    color: Color = Color.AUTO
     log_file: Path | None = None
     config_file: Path | None = None
     words: Sequence[str] = ()
@@ -65,7 +71,7 @@ class Settings:
     def console(self) -> Console:
         """The console for these settings, made when first needed: after all options were read."""
         if self._console is None:
-            self._console = Console(as_json=self.as_json, verbosity=self.verbosity)
+            self._console = Console(as_json=self.as_json, verbosity=self.verbosity, color=self.color)
         return self._console
 
     def begin(self) -> None:
@@ -95,8 +101,8 @@ def _same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-class LoggedCommand(click.RichCommand):
-    """A command whose log begins when all its options are read: not over a file that is named by mistake."""
+class LoggedCommand(click.Command):
+    """A command of the table, whose log begins when all its options are read: not over a file named by mistake."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Begin the log and run the command; raises InputError when its output would take the log's place."""
@@ -107,8 +113,16 @@ class LoggedCommand(click.RichCommand):
         settings.begin()
         return super().invoke(ctx)
 
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        """Show how it is used."""
+        return styled(of_command(command_named(self.name or "")))
 
-class Commands(click.RichGroup):
+    def get_usage(self, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        """Say in one line how it is typed."""
+        return f"Usage: {usage(command_named(self.name or ''))}"
+
+
+class Commands(click.Group):
     """The commands together, in the order of the table."""
 
     command_class = LoggedCommand
@@ -116,6 +130,28 @@ class Commands(click.RichGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Name the commands."""
         return [each.name for each in COMMANDS if each.is_in(FrontEnd.COMMAND_LINE)]
+
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        """Show all commands."""
+        return styled(of_all())
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; raises UsageError that names the nearest one where there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = nearest(args[0], self.list_commands(ctx))
+            if near is None:
+                raise
+            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near!r}?", ctx) from error
+
+
+def styled(text: str) -> str:
+    """Print the headings of help in bold, where a terminal shows it."""
+    lines = text.splitlines()
+    return "\n".join(click.style(each, bold=True) if re.fullmatch(r"[A-Z][a-z ]+:", each) else each for each in lines)
 
 
 def _note(name: str, value_of: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -126,49 +162,31 @@ def _note(name: str, value_of: Callable[[Any], Any]) -> Callable[[click.Context,
     return callback
 
 
+def color_of_help(words: Sequence[str]) -> bool | None:
+    """Say whether help has colours, which is shown before all options are read; None where the terminal decides."""
+    said = [after for word, after in itertools.pairwise(words) if word == "--color"]
+    said += [word.removeprefix("--color=") for word in words if word.startswith("--color=")]
+    if Color.ALWAYS.value in said:
+        return True
+    return False if Color.NEVER.value in said or os.environ.get("NO_COLOR") else None
+
+
+_NOTED: dict[str, Callable[[click.Context, click.Parameter, Any], None]] = {
+    "verbose": _note("verbosity", lambda _: 1),
+    "quiet": _note("verbosity", lambda _: -1),
+    "json": _note("as_json", bool),
+    "color": _note("color", Color),
+    "log": _note("log_file", Path),
+    "config": _note("config_file", Path),
+}
+"""What becomes of the options that stand before and behind every command."""
+
+
 def global_options(command: Command) -> Command:
-    """Add -v, -q, --json, --log and --config."""
-    for option in (
-        click.option(
-            "-v",
-            "--verbose",
-            is_flag=True,
-            expose_value=False,
-            callback=_note("verbosity", lambda _: 1),
-            help="Say also what is found and done on the way: each call, the RAM, the server.",
-        ),
-        click.option(
-            "-q",
-            "--quiet",
-            is_flag=True,
-            expose_value=False,
-            callback=_note("verbosity", lambda _: -1),
-            help="Say nothing but errors.",
-        ),
-        click.option(
-            "--json",
-            is_flag=True,
-            expose_value=False,
-            callback=_note("as_json", bool),
-            help="One JSON object a line on stdout.",
-        ),
-        click.option(
-            "--log",
-            type=click.Path(dir_okay=False, path_type=Path),
-            expose_value=False,
-            callback=_note("log_file", Path),
-            help="Write all traffic with gdb and servers, time-stamped, to FILE: for bug reports.",
-        ),
-        click.option(
-            "--config",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            expose_value=False,
-            callback=_note("config_file", Path),
-            help="Take options from FILE; else from gdbflash.toml or pyproject.toml of the project.",
-        ),
-    ):
-        command = option(command)
+    """Add the options that stand before and behind every command."""
+    for option in reversed(OUTPUT):
+        said = _settings(option) | {"default": None, "expose_value": False, "callback": _NOTED[option.name]}
+        command = click.option(*_flags(option), **said)(command)
     return command
 
 
@@ -190,6 +208,8 @@ class Reach:
     timeout_scale: float
     irq: bool
     ignore_init_result: bool
+    is_named: bool
+    """Whether --connect or --launch was typed: a dry run looks at the target then."""
 
     def loaders(self) -> tuple[ExternalLoader, ...]:
         """Read the loader files; raises InputError when none was named, PlanError, LoaderFileError."""
@@ -219,7 +239,7 @@ def command(group: click.Group, name: str) -> Callable[[Carried], click.Command]
 
     def made(function: Carried) -> click.Command:
         wrapped: Carried = click.pass_obj(_with_reach(function) if row.reaches else function)
-        for option in reversed(row.all_options(FrontEnd.COMMAND_LINE)):
+        for option in reversed(options_of(row, FrontEnd.COMMAND_LINE)):
             wrapped = click.option(*_flags(option), **_settings(option))(wrapped)
         for argument in reversed(row.arguments):
             wrapped = click.argument(
@@ -231,7 +251,7 @@ def command(group: click.Group, name: str) -> Callable[[Carried], click.Command]
                 nargs=-1 if argument.many else 1,
                 required=not argument.may_be_missing(FrontEnd.COMMAND_LINE),
             )(wrapped)
-        return group.command(name, help=f"{row.summary} {row.more}".strip())(global_options(wrapped))
+        return group.command(name, help=row.summary)(global_options(wrapped))
 
     return made
 
@@ -256,14 +276,10 @@ def _settings(option: Option) -> dict[str, Any]:
     if option.kind is Kind.FLAG:
         return {**said, "is_flag": True}
     if option.kind is Kind.SWITCH:
-        return {**said, "default": option.default, "show_default": True}
-    said |= {"type": _type(option), "metavar": option.metavar or None, "required": option.required}
+        return {**said, "default": option.default}
+    said |= {"type": _type(option), "metavar": option.metavar, "required": option.required, "default": option.default}
     if option.kind is Kind.VALUES:
-        said["multiple"] = True
-    if option.default is not None:
-        said |= {"default": option.default, "show_default": True}
-    elif option.otherwise:
-        said["show_default"] = option.otherwise_in(FrontEnd.COMMAND_LINE)
+        said |= {"multiple": True, "default": ()}
     return said
 
 
@@ -274,6 +290,7 @@ def _with_reach(function: Carried) -> Carried:
     @click.pass_context
     def gathered(ctx: click.Context, /, settings: Settings, **said: Any) -> Any:
         fields = {name: said.pop(name, None) for name in Reach.__dataclass_fields__}
+        fields["is_named"] = fields["connect"] is not None or fields["launch"] is not None
         _configure(ctx, fields)
         return function(settings, reach=Reach(**fields), **said)
 

@@ -39,6 +39,11 @@ class Outlet:
         self._try(lambda: self._stream.write(text))
         return len(text)
 
+    def write_bytes(self, data: bytes) -> None:
+        """Write bytes as they are, or nothing any more."""
+        self._try(self._stream.flush)
+        self._try(lambda: self._stream.buffer.write(data))
+
     def flush(self) -> None:
         """Flush the stream, or nothing any more."""
         self._try(self._stream.flush)

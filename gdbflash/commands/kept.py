@@ -16,9 +16,10 @@ from gdbflash.events import bytes_in_words, counted
 from gdbflash.flash import kept_files
 from gdbflash.flash.kept_files import KeptFile
 from gdbflash.host import directory
-from gdbflash.images.output import write_hex
+from gdbflash.images.output import form_of, write_hex
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import state
+from gdbflash.options import Form
 from gdbflash.plan.jobs import holder
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def look(action: str, file: str | None, *, older_than: float | None, output: Pat
     if action == "export":
         if output is None:
             raise InputError("Say where to: kept export FILE -o OUT.hex.")
+        if form_of(output) is not Form.HEX:
+            raise InputError(f"{output} gets places and bytes, which are written as Intel HEX: name it .hex.")
         found = kept_files.read(_named(file, action))
         write_hex(output, [(address, bytes(data)) for address, data in found.content.pieces])
         size = counted(found.content.size, "byte")

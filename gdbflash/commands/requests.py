@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,10 @@ from gdbflash.commands.words import entry_of, load_images, parse_number, whole_r
 from gdbflash.errors import InputError, JsonValue
 from gdbflash.events import Planned, counted
 from gdbflash.images.content import Content
-from gdbflash.images.output import OutputFile
+from gdbflash.images.output import OutputFile, encoded, form_of
 from gdbflash.loaders.loader import ExternalLoader, need
 from gdbflash.loaders.stldr import load_loader
-from gdbflash.options import After, Before, CallOptions, Kept, RunOptions, VerifyMode
+from gdbflash.options import After, Before, CallOptions, Form, Kept, RunOptions, VerifyMode
 from gdbflash.plan.jobs import (
     EraseMode,
     StorageJob,
@@ -35,7 +35,7 @@ from gdbflash.plan.summary import planned
 from gdbflash.ranges import Range, joined
 
 if TYPE_CHECKING:
-    from gdbflash.flash.flasher import Flasher, Report
+    from gdbflash.flash.flasher import Difference, Flasher, Report
 
 Data = dict[str, JsonValue]
 Reached = AbstractContextManager["Flasher"]
@@ -53,6 +53,10 @@ class Outcome:
     data: Data
     is_answer: bool = False
     """It is what was asked for, not the end of a job."""
+    dump: tuple[int, bytes] | None = None
+    """Bytes that were asked for, with the address of the first; said then tells of them."""
+    raw: bytes | None = None
+    """Bytes that are to go to stdout as they are."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,11 @@ class Request:
     @property
     def ends_here(self) -> bool:
         """Say whether no more was wanted than what is announced."""
+        return False
+
+    @property
+    def takes_stdout(self) -> bool:
+        """Say whether stdout is to carry bytes and nothing else."""
         return False
 
     def carry_out(self, reached: Reached) -> Outcome:
@@ -123,7 +132,7 @@ class Write(Request):
     @property
     def announced(self) -> Planned:
         """Give the plan."""
-        return planned(self.jobs)
+        return planned(self.jobs, full=self.full)
 
     @property
     def ends_here(self) -> bool:
@@ -131,7 +140,9 @@ class Write(Request):
         return self.dry_run
 
     def run(self, flasher: Flasher) -> Outcome:
-        """Erase, program and verify."""
+        """Erase, program and verify; of a dry run, only look."""
+        if self.dry_run:
+            return _difference(flasher.look(self.jobs, full=self.full))
         report = flasher.write(self.jobs, self.mode, full=self.full)
         return outcome_of(report.in_words, report)
 
@@ -157,6 +168,24 @@ def write(
         for job in jobs:
             need(job.loader, "Verify")
     return Write(loaders, jobs, mode, full, dry_run)
+
+
+def _difference(found: Difference) -> Outcome:
+    """Tell what a write would do."""
+    of = f" of {found.sectors_touched} touched" if found.sectors_touched else ""
+    kept = f", {counted(found.bytes_kept, 'byte')} beside it kept" if found.bytes_kept else ""
+    return Outcome(
+        f"{counted(found.sectors_erased, 'sector')}{of} would be erased, {counted(found.bytes_programmed, 'byte')} "
+        f"programmed{kept}, and {counted(found.bytes_skipped, 'byte')} are there already. Nothing was changed",
+        {
+            "dry_run": True,
+            "sectors_erased": found.sectors_erased,
+            "sectors_touched": found.sectors_touched,
+            "bytes": found.bytes_programmed,
+            "bytes_skipped": found.bytes_skipped,
+            "bytes_kept": found.bytes_kept,
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -188,15 +217,24 @@ def load(loaders: tuple[ExternalLoader, ...], *, images: Sequence[str], verify: 
 
 @dataclass(frozen=True)
 class Read(Request):
-    """Read a range into a file."""
+    """Read a range into a file, to stdout, or to be looked at."""
 
     loader: ExternalLoader
     where: Range
-    output: Path
+    output: Path | None
+    """None: to be looked at, or with a form to go to stdout."""
+    form: Form | None
+
+    @property
+    def takes_stdout(self) -> bool:
+        """Say whether it goes to stdout as it is."""
+        return self.output is None and self.form is not None
 
     def carry_out(self, reached: Reached) -> Outcome:
-        """Read; the file takes its place when the target was left."""
-        with OutputFile(self.output, self.where.address) as file:
+        """Read; the file takes its place when the target was left, and nothing is shown that was not proven."""
+        if self.output is None:
+            return self._shown(reached)
+        with OutputFile(self.output, self.where.address, self.form or Form.BIN) as file:
             with reached as flasher:
                 report = flasher.read(self.loader, self.where, file.write)
             file.commit()
@@ -204,11 +242,35 @@ class Read(Request):
         said = f"{counted(report.bytes, 'byte')} from 0x{self.where.address:08X} in {self.output}{was}"
         return outcome_of(said, report, file=str(self.output))
 
+    def _shown(self, reached: Reached) -> Outcome:
+        data = bytearray()
+        with reached as flasher:
+            report = flasher.read(self.loader, self.where, data.extend)
+        outcome = outcome_of(f"{counted(report.bytes, 'byte')} from 0x{self.where.address:08X}", report)
+        if self.form is not None:
+            return replace(outcome, raw=encoded(self.form, self.where.address, bytes(data)))
+        return replace(
+            outcome, data={**outcome.data, "data": data.hex()}, is_answer=True, dump=(self.where.address, bytes(data))
+        )
 
-def read(loaders: tuple[ExternalLoader, ...], *, address: int, size: str, output: str) -> Read:
+
+def read(
+    loaders: tuple[ExternalLoader, ...],
+    *,
+    address: int,
+    size: str,
+    output: str | Path | None = None,
+    format: str | None = None,  # noqa: A002 - as the option is called
+) -> Read:
     """Decide a read; raises InputError, PlanError."""
+    wanted = Form(format) if format else None
+    if output is None and wanted:
+        raise InputError("--format says what a file is to be: name one with -o FILE, or -o - for stdout.")
     loader, where = place(loaders, address, size)
-    return Read(loaders, loader, where, file_named(output))
+    if output is None or str(output) == "-":
+        return Read(loaders, loader, where, None, (wanted or Form.BIN) if output else None)
+    path = file_named(str(output))
+    return Read(loaders, loader, where, path, wanted or form_of(path))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ What belongs here: pure parsing of text that the command line and the commands i
 
 from __future__ import annotations
 
+import difflib
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -49,6 +51,17 @@ def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
+_ALSO_CALLED = {"flash": "load", "program": "load", "dump": "read", "download": "load", "compare": "verify"}
+"""What other tools call our commands."""
+
+
+def nearest(word: str, known: Sequence[str]) -> str | None:
+    """Give what may have been meant by a word that is none of those known; None where nothing is near."""
+    if word in _ALSO_CALLED:
+        return _ALSO_CALLED[word]
+    return next(iter(difflib.get_close_matches(word, known, 1)), None)
+
+
 def parse_address(text: str) -> int:
     """Read a 32-bit address; raises InputError."""
     address = parse_number(text)
@@ -64,9 +77,7 @@ def parse_factor(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= _LARGEST_FACTOR:
-        raise InputError(
-            f"{_short(text)!r} is no factor above 0 and up to {_LARGEST_FACTOR} for time-outs, such as 2 or 0.5."
-        )
+        raise InputError(f"{_short(text)!r} is no factor above 0 and up to {_LARGEST_FACTOR}, such as 2 or 0.5.")
     return value
 
 
@@ -97,6 +108,61 @@ def parse_days(text: str) -> float:
     if not 0 <= value < _MOST_DAYS:
         raise InputError(f"{_short(text)!r} is no number of days.")
     return value
+
+
+SHELLS = ("bash", "zsh", "fish")
+"""Shells that can be taught to complete words."""
+
+
+def parse_shell(text: str) -> str:
+    """Read the name of a shell; raises InputError."""
+    if text not in SHELLS:
+        raise InputError(f"{_short(text)!r} is none of the shells {', '.join(SHELLS)}.")
+    return text
+
+
+UNIT_SIZE = 12
+"""Bytes of an STM32's unique ID (of every reference manual: "Device electronic signature")."""
+
+
+def parse_unit(text: str) -> bytes:
+    """Read a unique ID, 24 hex digits; raises InputError."""
+    try:
+        unit = bytes.fromhex(text)
+    except ValueError:
+        unit = b""
+    if len(unit) != UNIT_SIZE:
+        raise InputError(f"{text!r} is no unique ID: give its 96 bits as 24 hex digits.")
+    return unit
+
+
+def parse_listening_port(text: str) -> int:
+    """Read the number of a TCP port to listen at, where 0 is any free one; raises InputError."""
+    return 0 if text == "0" else parse_port(text)
+
+
+def parse_quantity(text: str) -> float:
+    """Read a number of zero or more; raises InputError."""
+    value = _finite(text)
+    if value is None or value < 0:
+        raise InputError(f"{_short(text)!r} is no number of zero or more.")
+    return value
+
+
+def parse_rate(text: str) -> float:
+    """Read a number above zero; raises InputError."""
+    value = _finite(text)
+    if value is None or value <= 0:
+        raise InputError(f"{_short(text)!r} is no number above zero.")
+    return value
+
+
+def _finite(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def parse_call_argument(text: str) -> int | None:

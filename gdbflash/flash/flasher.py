@@ -73,6 +73,17 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """What a write would do, in numbers."""
+
+    sectors_touched: int
+    sectors_erased: int
+    bytes_programmed: int
+    bytes_skipped: int
+    bytes_kept: int
+
+
+@dataclass(frozen=True)
 class Checksum:
     """CRC-32 (zlib's) and byte sum modulo 2^32."""
 
@@ -246,6 +257,19 @@ class Flasher:
         size = sum(job.content.size for job in jobs)
         return Report(size, written.skipped, self.calls, written.sectors, verify.value, written.restored)
 
+    def look(self, jobs: Sequence[StorageJob], *, full: bool = False) -> Difference:
+        """Find out what `write` would do now; changes nothing but the RAM that the loader uses."""
+        touched = erased = programmed = skipped = kept = 0
+        for job in jobs:
+            opened = self.open(job.loader)
+            delta = Writing(opened, self._phases, self._keeping(opened), VerifyMode.NONE, full=full).look(job)
+            touched += len(job.sectors)
+            erased += len(delta.erase)
+            programmed += job.content.within(delta.places).size
+            skipped += job.content.within(delta.skipped).size
+            kept += sum(each.size for each in delta.keep)
+        return Difference(touched, erased, programmed, skipped, kept)
+
     def load(
         self,
         content: Content,
@@ -276,8 +300,7 @@ class Flasher:
             if self._options.before is Before.RESET:
                 self._target.reset_and_halt()
             self._put_back_memory()  # not over what is loaded
-        unit = identify(self._target, 0).unit
-        Internal(self._target, self._phases, unit, self._folder).load(program, regions, keep=keep)
+        Internal(self._target, self._phases, self._folder).load(program, regions, keep=keep)
         return replace(report, bytes=report.bytes + inside)
 
     def restore(self, loader: ExternalLoader, file: KeptFile) -> Report:
@@ -337,8 +360,8 @@ class Flasher:
         return Report(size, 0, self.calls, len(sectors), VerifyMode.DIGEST.value)
 
     def blank_check(self, loader: ExternalLoader, where: Range) -> Report:
-        """Raise Mismatch unless a range holds the value of erased bytes."""
-        Inspection(self.open(loader), self._phases).expect_blank((where,))
+        """Raise Mismatch, as soon as that is known, unless a range holds the value of erased bytes."""
+        Inspection(self.open(loader), self._phases).expect_blank((where,), to_the_end=False)
         return Report(where.size, calls=self.calls, verified=VerifyMode.DIGEST.value)
 
     def checksum(self, loader: ExternalLoader, where: Range) -> Checksum:

@@ -152,10 +152,10 @@ class Inspection:
         self._read_back(content, places, proven=True)
         self._read_blank(blank)
 
-    def expect_blank(self, places: Sequence[Range]) -> None:
-        """Raise Mismatch unless all places hold the value of erased bytes."""
+    def expect_blank(self, places: Sequence[Range], *, to_the_end: bool = True) -> None:
+        """Raise Mismatch unless all places hold the value of erased bytes; to_the_end: with all that do not."""
         if places:
-            self._verify_by_digest(Content(()), places)
+            self._verify_by_digest(Content(()), places, to_the_end=to_the_end)
 
     def expect_still_blank(self, places: Sequence[Range]) -> None:
         """Raise Mismatch unless places that one look found blank are so in another: an erase will take them."""
@@ -174,7 +174,7 @@ class Inspection:
             self._opened.begin(Operation.READ)
             return self._survey.checksum(where, advance)
 
-    def _verify_by_digest(self, content: Content, blank: Sequence[Range]) -> None:
+    def _verify_by_digest(self, content: Content, blank: Sequence[Range], *, to_the_end: bool = True) -> None:
         wanted = set(self._survey.pieces(content.ranges))
         pieces = sorted((*wanted, *self._survey.pieces(blank)))
         wrong: list[Range] = []
@@ -185,9 +185,13 @@ class Inspection:
                 for piece, digest in group:
                     if digest != (expected.get(piece) or self._survey.erased(piece)):
                         wrong.append(piece)
+                if wrong and not to_the_end:
+                    break
         if wrong:
+            remark = "" if to_the_end else f"Nothing behind 0x{wrong[0].end - 1:08X} was looked at."
+            wrong = wrong if to_the_end else wrong[:1]
             self._read_back(content, joined(piece for piece in wrong if piece in wanted))
-            self._read_blank(joined(piece for piece in wrong if piece not in wanted))
+            self._read_blank(joined(piece for piece in wrong if piece not in wanted), remark)
             raise Mismatch(
                 f"The target's digest of {wrong[0]} is wrong, yet the bytes that are read back are right: what is read "
                 "is not stable. Check the clock and the wiring of the memory, and --verify readback.",
@@ -212,14 +216,14 @@ class Inspection:
             comparison.feed(where.address, content.read(where), data)
         comparison.check("Verification failed", self._advice, find=content.find)
 
-    def _read_blank(self, places: Sequence[Range]) -> None:
+    def _read_blank(self, places: Sequence[Range], remark: str = "") -> None:
         erased = bytes([self._opened.loader.storage.erased_value])
         comparison = Comparison()
         for where, data in self.read(Operation.BLANK_CHECK, "verify", places):
             comparison.feed(where.address, erased * where.size, data)
         # Whoever asks may have erased it just now, or nobody ever.
         advice = "Something is programmed there: erase it. What an erase leaves so is write-protected or worn."
-        comparison.check("Not blank", advice)
+        comparison.check("Not blank", f"{remark} {advice}".strip())
 
     def _verify_by_loader(self, content: Content, places: Sequence[Range]) -> None:
         with self._phases.phase("verify", _size(places)) as advance:

@@ -17,7 +17,10 @@ from gdbflash.flash.kept_files import KeptFile, KeptSector, Origin
 from gdbflash.flash.phases import Phases
 from gdbflash.images.content import Content
 from gdbflash.images.formats import hex_text
+from gdbflash.onchip.devices import internal_erased_value
+from gdbflash.onchip.placement import identify
 from gdbflash.onchip.state import Identity
+from gdbflash.plan.delta import not_erased
 from gdbflash.plan.program import Program, blocks_of
 from gdbflash.ranges import Range, slices, without
 from gdbflash.target import FlashRegion, Target
@@ -33,12 +36,12 @@ _FLASH_FAILED = "Error finishing flash operation"
 class Internal:
     """Loads the parts of a program that belong into internal flash and RAM of a halted target."""
 
-    def __init__(self, target: Target, phases: Phases, unit: str, folder: Path | None = None) -> None:
-        """Take a target; unit: its unique ID, if known; folder: for bytes to keep, None: the usual state folder."""
+    def __init__(self, target: Target, phases: Phases, folder: Path | None = None) -> None:
+        """Take a target; folder: for bytes to keep, None: the usual state folder."""
         self._target = target
         self._folder = folder
         self._phases = phases
-        self._unit = unit
+        self._device = identify(target, 0)
 
     def load(self, program: Program, regions: tuple[FlashRegion, ...], *, keep: bool) -> int:
         """Program flash, then RAM, and compare both; returns the bytes kept beside it.
@@ -48,9 +51,11 @@ class Internal:
         """
         kept = self._beside(program.flash, regions) if keep and program.flash else _NOTHING
         whole = program.flash.over(kept)
+        kept, blank = self._told_apart(kept)
         file = self._saved(whole, kept, regions) if kept else None
         try:
-            for part, what in ((whole, "internal flash"), (program.ram, "RAM")):
+            programmed = whole.within(without(whole.ranges, blank))
+            for part, what in ((programmed, "internal flash"), (program.ram, "RAM")):
                 if part:
                     with self._phases.phase("program", part.size, what) as advance:
                         self._load(program, part, what)
@@ -63,6 +68,14 @@ class Internal:
         if file is not None:
             kept_files.leave(file, ())
         return kept.size
+
+    def _told_apart(self, kept: Content) -> tuple[Content, tuple[Range, ...]]:
+        """Tell bytes that an erase takes from places that it leaves as they are."""
+        erased = internal_erased_value(self._device.device_id)
+        if erased is None:
+            return kept, ()
+        places = not_erased(kept, kept.ranges, erased, 1)
+        return kept.within(places), without(kept.ranges, places)
 
     def _beside(self, flash: Content, regions: tuple[FlashRegion, ...]) -> Content:
         """Read what lies beside flash in its blocks; raises TargetError where it does not come the same twice."""
@@ -86,7 +99,7 @@ class Internal:
         low, high = min(each.where.address for each in regions), max(each.where.end for each in regions)
         capabilities = self._target.capabilities
         origin = Origin(
-            Identity("internal flash", low, high - low, self._unit, self._folder),
+            Identity("internal flash", low, high - low, self._device.unit, self._folder),
             f"{capabilities.server} {capabilities.place}".strip(),
             "",
             0xFF,

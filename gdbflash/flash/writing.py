@@ -95,6 +95,11 @@ class Writing:
         keeping.done()
         return Written(asked.within(delta.skipped).size, len(erased), restored.size)
 
+    def look(self, job: StorageJob) -> Delta:
+        """Say what is left to do of a job, and change nothing."""
+        job, _ = self._as_erased(job, self._keeping.origin)
+        return everything(job) if self._full else self._delta(job)
+
     def _as_erased(self, job: StorageJob, origin: Origin) -> tuple[StorageJob, StorageInfo]:
         """Plan a job anew where an earlier run measured a larger erase unit than its loader says."""
         storage = job.loader.storage

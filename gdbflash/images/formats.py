@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from pathlib import PurePath
+from typing import Any
 
 from gdbflash.elf import ElfFile, is_elf
 from gdbflash.errors import ImageFileError
@@ -303,10 +304,20 @@ def _conflict(address: int, old: bytes | bytearray, owner: str, new: bytes | mem
 
 def hex_text(pieces: Iterable[tuple[int, bytes]]) -> str:
     """Write bytes by address as Intel HEX text of 32-byte records."""
-    import bincopy
+    text: str = _file_of(pieces).as_ihex()
+    return text
+
+
+def srec_text(pieces: Iterable[tuple[int, bytes]]) -> str:
+    """Write bytes by address as S-records of 32 bytes with 32-bit addresses."""
+    text: str = _file_of(pieces).as_srec()
+    return text
+
+
+def _file_of(pieces: Iterable[tuple[int, bytes]]) -> Any:
+    import bincopy  # only here: `info` and `--help` need none of it
 
     file = bincopy.BinFile()
     for address, data in pieces:
         file.add_binary(data, address)
-    text: str = file.as_ihex()
-    return text
+    return file

@@ -1,6 +1,6 @@
 """An output file that appears whole or not at all.
 
-What belongs here: where bytes that were read go.
+What belongs here: where bytes that were read go, and in which form.
 """
 
 from __future__ import annotations
@@ -15,22 +15,53 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from gdbflash.errors import OutputError
-from gdbflash.images.formats import hex_text
+from gdbflash.errors import InputError, OutputError
+from gdbflash.images.formats import hex_text, srec_text
+from gdbflash.options import Form
+
+_FORMS = {
+    Form.BIN: (".bin", ".img", ".raw"),
+    Form.HEX: (".hex", ".ihex"),
+    Form.SREC: (".srec", ".s19", ".s28", ".s37", ".mot"),
+}
+_TEXTS = {Form.HEX: hex_text, Form.SREC: srec_text}
+
+
+def form_of(path: Path) -> Form:
+    """Tell by its ending which form a file is to have; what is there and no regular file gets plain bytes.
+
+    Raises InputError for an ending that tells nothing.
+    """
+    for form, endings in _FORMS.items():
+        if path.suffix.lower() in endings:
+            return form
+    with contextlib.suppress(OSError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            return Form.BIN
+    raise InputError(
+        f"{path} does not tell by its ending what it is to be: name it .bin, .hex or .srec, or add --format.",
+        path=str(path),
+    )
+
+
+def encoded(form: Form, address: int, data: bytes) -> bytes:
+    """Give bytes from address on in a form."""
+    text = _TEXTS.get(form)
+    return data if text is None else text([(address, data)]).encode("ascii")
 
 
 class OutputFile:
     """Collect bytes beside the wanted file and put them in its place on `commit`.
 
-    The ending decides the form: .hex and .ihex are Intel HEX with addresses, all else is plain bytes. What is no
-    regular file, such as /dev/null or a pipe, is written at once. Every method may raise OutputError.
+    What is no regular file, such as /dev/null or a pipe, is written at once, as plain bytes. Every method may raise
+    OutputError.
     """
 
-    def __init__(self, path: Path, address: int, *, as_it_is: bool = False) -> None:
-        """as_it_is: what is written has its form already."""
+    def __init__(self, path: Path, address: int = 0, form: Form = Form.BIN) -> None:
+        """address: of the first byte, for forms that tell it."""
         self._path = path
         self._address = address
-        self._as_hex = not as_it_is and path.suffix.lower() in (".hex", ".ihex")
+        self._form = form
         self._partial: Path | None = None
         self._file: BinaryIO
         self._target = path
@@ -78,11 +109,11 @@ class OutputFile:
         """Make the file appear under its name, synced."""
         try:
             self._file.flush()
-            if self._as_hex and self._partial is not None:
-                text = hex_text([(self._address, self._partial.read_bytes())])
+            if self._form is not Form.BIN and self._partial is not None:
+                text = encoded(self._form, self._address, self._partial.read_bytes())
                 self._file.seek(0)
                 self._file.truncate()
-                self._file.write(text.encode("ascii"))
+                self._file.write(text)
                 self._file.flush()
             if self._partial is None:
                 return
@@ -113,6 +144,6 @@ def _mode_of(path: Path) -> int | None:
 
 def write_hex(path: Path, pieces: Iterable[tuple[int, bytes]]) -> None:
     """Write bytes by address into an Intel HEX file, which appears whole or not at all; raises OutputError."""
-    with OutputFile(path, 0, as_it_is=True) as file:
+    with OutputFile(path) as file:
         file.write(hex_text(pieces).encode("ascii"))
         file.commit()

@@ -17,8 +17,10 @@ import gdb
 
 from gdbflash.commands import kept as recovery
 from gdbflash.commands.doctor import Check, check_target
+from gdbflash.commands.grammar import Command
+from gdbflash.commands.hexdump import hexdump
 from gdbflash.commands.requests import REQUESTS, file_named, loaders_named, run_options
-from gdbflash.commands.table import REACH, Command
+from gdbflash.commands.shared_options import REACH
 from gdbflash.commands.words import entry_of, load_images
 from gdbflash.errors import GdbflashError, InputError, Interrupted, SetupError
 from gdbflash.events import Detailed, Event, Started, bytes_in_words, counted
@@ -33,7 +35,6 @@ from gdbflash.ingdb.session import shown, trace_commands
 from gdbflash.ingdb.target import GdbTarget
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip.faults import FAULTS, IPSR, exception_name
-from gdbflash.onchip.placement import identify
 from gdbflash.options import After, Before, RunOptions, VerifyMode
 from gdbflash.plan.jobs import plan_write
 from gdbflash.plan.program import Program, split_program
@@ -165,7 +166,12 @@ class Commands:
         if request.ends_here and request.announced is not None:
             say(f"{request.announced.summary}\n")
             return
+        if request.takes_stdout:
+            raise InputError("-o - is for pipes, and GDB has none. Name a file, or leave -o out for a dump.")
         outcome = request.carry_out(self.flashing(run_options(request.loaders, said, in_session=True)))
+        if outcome.dump is not None:
+            gdb.write("".join(f"{line}\n" for line in hexdump(*outcome.dump)))
+            return
         say(f"{outcome.said}{'' if outcome.is_answer else '.'}\n")
 
     def kept(self, _row: Command, said: Said) -> None:
@@ -285,8 +291,7 @@ class Commands:
                 with target.interruptible():
                     if reset:
                         target.reset_and_halt()
-                    unit = identify(target, 0).unit
-                    Internal(target, Phases(self.observe), unit).load(program, regions, keep=keep)
+                    Internal(target, Phases(self.observe)).load(program, regions, keep=keep)
             except KeyboardInterrupt:
                 raise Interrupted(
                     "Interrupted while internal flash and RAM were loaded or compared: load again. "

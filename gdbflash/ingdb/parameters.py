@@ -11,8 +11,10 @@ from typing import Any
 
 import gdb
 
+from gdbflash.commands.grammar import Command, FrontEnd, Kind, Option
 from gdbflash.commands.requests import file_named, loaders_named
-from gdbflash.commands.table import REACH, Command, FrontEnd, Kind, Option, command_named
+from gdbflash.commands.shared_options import REACH
+from gdbflash.commands.table import command_named, options_of
 from gdbflash.commands.words import parse_port
 from gdbflash.errors import InputError
 from gdbflash.ingdb.batch import in_batch
@@ -147,7 +149,7 @@ class Parameters:
     def settled(self, row: Command, said: Mapping[str, Any]) -> dict[str, Any]:
         """Fill in what a command's words leave open, from the parameters and the table; raises InputError."""
         filled = dict(said)
-        for option in row.all_options(FrontEnd.GDB):
+        for option in options_of(row, FrontEnd.GDB):
             if filled[option.field] is None:
                 filled[option.field] = self._default(option)
         return filled

@@ -12,7 +12,8 @@ from typing import Any
 
 import gdb
 
-from gdbflash.commands.table import COMMANDS, Command, Files, FrontEnd
+from gdbflash.commands.grammar import Command, Files, FrontEnd
+from gdbflash.commands.table import COMMANDS
 from gdbflash.errors import GdbflashError
 from gdbflash.ingdb.commands import Commands, Said
 from gdbflash.ingdb.parameters import help_or_refuse

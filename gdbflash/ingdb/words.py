@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from gdbflash.commands.table import Argument, Command, FrontEnd, Kind, Option
+from gdbflash.commands.grammar import Argument, Command, FrontEnd, Kind, Option
+from gdbflash.commands.table import options_of
 from gdbflash.errors import InputError
 
 GDB = FrontEnd.GDB
@@ -25,7 +26,7 @@ class Words(argparse.ArgumentParser):
     def __init__(self, row: Command) -> None:
         super().__init__(prog=f"gdbflash {row.name}", description=row.more or None, allow_abbrev=False)
         self.row = row
-        self.options = row.all_options(GDB)
+        self.options = options_of(row, GDB)
         for argument in row.arguments:
             self._argument(argument)
         for option in self.options:

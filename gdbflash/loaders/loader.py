@@ -103,6 +103,11 @@ class ExternalLoader:
         """
         return tuple(segment.zeros for segment in self.load_segments if segment.zeros.size)
 
+    def name_of(self, address: int) -> str:
+        """Name what begins at an address; empty where no symbol does."""
+        found = next((each.name for each in self.symbols if each.address == address), "")
+        return demangled(found) if found else ""
+
     def symbol_at(self, address: int) -> str:
         """Name a place in the loader as HAL_Delay+0x12, by the nearest symbol below, names of C++ as in its source.
 

@@ -87,7 +87,11 @@ def describe(loader: ExternalLoader) -> dict[str, JsonValue]:
         "page_size": storage.page_size,
         "erased_value": storage.erased_value,
         "sectors": [{"count": group.count, "size": group.size} for group in storage.sectors],
+        "path": loader.path,
         "functions": dict(loader.functions),
+        "link_address": loader.link_address,
+        "return_address": loader.return_address,
+        "ram_need": sum(each.memory_size for each in loader.load_segments),
         "segments": [
             {"address": each.address, "file_size": len(each.data), "memory_size": each.memory_size}
             for each in loader.segments

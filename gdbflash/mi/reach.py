@@ -60,10 +60,24 @@ def place(
             yield Place(profile, endpoint, running.name, running.tcl_port)
         return
     if connect is None:
-        connect = Endpoint("127.0.0.1", choose_port(profile, listening_ports(CANDIDATE_PORTS)))
+        connect = Endpoint("127.0.0.1", _port(profile))
     # Who merely connects halts the core, in the middle of what another process has it do.
     with alone_at(str(connect), lambda said: observe(Detailed("no-lock", said))):
         yield Place(profile, connect, str(connect))
+
+
+def _port(profile: ServerProfile | None) -> int:
+    """Choose the usual port that listens; raises ServerMissing, or TargetInUse naming the run that has the server.
+
+    A server that serves one client listens no more while it has one.
+    """
+    try:
+        return choose_port(profile, listening_ports(CANDIDATE_PORTS))
+    except ServerMissing as error:
+        for port in CANDIDATE_PORTS if error.data.get("ports") == [] else ():
+            with alone_at(f"127.0.0.1:{port}", lambda _: None):
+                pass
+        raise
 
 
 def _exposed(profile: ServerProfile) -> str:

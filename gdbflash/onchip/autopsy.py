@@ -24,6 +24,12 @@ LOOP = 128
 _BKPT, _SEMIHOSTING = 0xBE, 0xAB
 """Upper byte of the instruction, and the immediate that semihosting uses (Arm, Semihosting for AArch32, section 4)."""
 _SYSTICK = 15
+_LOWEST_RAM = 0x10000000
+"""What a register holds below is a number, not the address of a variable."""
+_LEFT = 256
+"""Bytes of a stack without a trace of use, by which it did not run out."""
+_DEEPEST = 1 << 24
+"""Bytes below the stack's top that a function may be thought to want."""
 
 
 class StoppedBy(enum.Enum):
@@ -100,8 +106,19 @@ def likely_cause(seen: Evidence) -> Cause:
 
 def _stack_cause(seen: Evidence) -> Cause | None:
     stack, pointer = seen.layout.stack, seen.stack_pointer
+    if pointer is not None and _wants_too_much(seen, pointer):
+        return Cause(
+            f"a function wants {stack.end - pointer} bytes of stack and there are {stack.size} (SP is 0x{pointer:08X})",
+            "Give it more RAM with --ram START:SIZE, or build the loader with less on its stack.",
+        )
     if seen.canary_lives is not False:
         return None
+    if seen.behind > seen.layout.strays.size and seen.stack_left >= _LEFT and pointer in stack:
+        return Cause(
+            f"the RAM behind the loader was written from 0x{seen.layout.strays.address:08X} on, through the end of its "
+            f"stack at 0x{stack.address:08X}, of which {seen.stack_left} bytes were never used: a buffer overflowed",
+            "Look for an array in the loader that is written past its end, or a read into one that is too small.",
+        )
     ends = [each.address + each.memory_size for each in seen.loader.load_segments]
     loader_below = max((end for end in ends if end <= stack.address), default=0)
     reached = " and into the loader" if pointer is not None and pointer < loader_below else ""
@@ -109,6 +126,14 @@ def _stack_cause(seen: Evidence) -> Cause | None:
         f"its stack of {stack.size} bytes ran out{reached} (the canary at 0x{stack.address:08X} is gone)",
         "Give it more RAM with --ram START:SIZE, or build the loader with less on its stack.",
     )
+
+
+def _wants_too_much(seen: Evidence, pointer: int) -> bool:
+    """Tell whether SP lies below the stack and all that is the loader's, which no stack of its own would."""
+    stack = seen.layout.stack
+    lowest = min((each.address for each in seen.loader.owned), default=stack.address)
+    fell_over = seen.exception in faults.FAULTS or faults.is_locked_up(seen.stop.pc)
+    return fell_over and seen.stack_left >= _LEFT and stack.end - _DEEPEST <= pointer < min(lowest, stack.address)
 
 
 def _overwritten_cause(seen: Evidence) -> Cause | None:
@@ -218,7 +243,28 @@ def _time_cause(seen: Evidence) -> Cause:
             f"{where}: it was reset in mid-call (watchdog, reset pin) or branched away",
             f"Check what can reset the board. {_CHECK_LOADER}",
         )
+    words = _looked_at_in_vain(seen)
+    if words:
+        return Cause(
+            f"{where}, which looks at RAM alone: {words}",
+            "It waits for an interrupt, as HAL_Delay does for SysTick, and none comes while they are masked: allow "
+            "them with --irq if the loader has a handler, or build it without such a wait.",
+        )
     return Cause(where, _CHECK_BOARD)
+
+
+def _looked_at_in_vain(seen: Evidence) -> str:
+    """Name the variables that a loop looks at, where it looks at nothing else and they do not change."""
+    stays = {address for address, _ in seen.unchanging}
+    looked_at = {each & ~3 for each in seen.pointers if each >= _LOWEST_RAM and each not in seen.layout.stack}
+    if not stays or not looked_at <= stays:
+        return ""
+    named = [(address, value) for address, value in seen.unchanging if seen.loader.name_of(address)]
+    found = [
+        f"0x{address:08X}{f' ({name})' if (name := seen.loader.name_of(address)) else ''} stays 0x{value:08X}"
+        for address, value in (named or seen.unchanging)
+    ]
+    return ", ".join(found[:3])
 
 
 def _waiting_in_words(seen: Evidence) -> str:
@@ -266,11 +312,11 @@ def headline(seen: Evidence) -> str:
     """Say which call ended how and where."""
     how = stopped_by(seen)
     if how in (StoppedBy.TIMEOUT, StoppedBy.INTERRUPT):
-        return f"{seen.call} did not return within {seen.call.timeout:g} s and was halted"
+        return f"{seen.call.function} did not return within {seen.call.timeout:g} s and was halted"
     ended = f"ended in {exception_name(seen.exception)}" if how is StoppedBy.FAULT else _ENDED[how]
     if seen.bits & {"IBUSERR", "IACCVIOL"} or not seen.place_known:
-        return f"{seen.call} {ended}"  # PC is where it branched to, which the cause says
-    return f"{seen.call} {ended} at {place_in_words(seen, seen.place)}"
+        return f"{seen.call.function} {ended}"  # PC is where it branched to, which the cause says
+    return f"{seen.call.function} {ended} at {place_in_words(seen, seen.place)}"
 
 
 def report(seen: Evidence) -> list[str]:
@@ -354,13 +400,14 @@ def _strings(values: Sequence[str]) -> list[JsonValue]:
 def explain(seen: Evidence) -> CallStopped | CallTimeout | ConnectionLost:
     """Make the error of a call that did not return; ConnectionLost where the connection went during the look at it."""
     if seen.lost is not None:
-        return ConnectionLost(f"{headline(seen)}, and could not be looked at: {seen.lost.message}", **as_data(seen))
+        why = f"{headline(seen)}, and could not be looked at: {seen.lost.message}{seen.call.at_last}"
+        return ConnectionLost(why, **as_data(seen))
     cause = likely_cause(seen)
     kind = CallTimeout if stopped_by(seen) in (StoppedBy.TIMEOUT, StoppedBy.INTERRUPT) else CallStopped
-    return kind(f"{headline(seen)}: {cause.text}. {cause.advice}", **as_data(seen))
+    return kind(f"{headline(seen)}: {cause.text}. {cause.advice}{seen.call.at_last}", **as_data(seen))
 
 
 def lost(call: Call, error: ConnectionLost) -> ConnectionLost:
     """Say which call was under way when the connection was lost."""
     data: dict[str, JsonValue] = {"function": call.function, "arguments": list(call.arguments), **error.data}
-    return ConnectionLost(f"{call} was under way: {error.message}", stopped_by="lost", **data)
+    return ConnectionLost(f"{call.function} was under way: {error.message}{call.at_last}", stopped_by="lost", **data)

@@ -35,6 +35,11 @@ class Call:
     def __str__(self) -> str:
         return f"{self.function}({', '.join(f'0x{each:X}' for each in self.arguments)})"
 
+    @property
+    def at_last(self) -> str:
+        """Say with which arguments, as what ends a message; empty where there are none."""
+        return f" The call was {self}." if self.arguments else ""
+
 
 @dataclass(frozen=True)
 class Returned:
@@ -114,8 +119,8 @@ def perform(
     results = entry.parse(target.read_memory(entry.results.address, entry.results.size))
     if (results.entered, results.mode, results.returned) != (number, 0, number):
         raise CallNotMade(
-            f"{call} was not made: the core {_shortfall(results, number)}. A register that was written did not reach "
-            "it: check the probe's cable and lower its speed.",
+            f"{call.function} was not called: the core {_shortfall(results, number)}. A register that was written did "
+            f"not reach it: check the probe's cable and lower its speed.{call.at_last}",
             function=call.function,
             arguments=list(call.arguments),
         )
@@ -145,8 +150,8 @@ def expect_success(call: Call, returned: Returned) -> None:
     """Raise CallFailed unless r0 is 1."""
     if returned.r0 != SUCCESS:
         raise CallFailed(
-            f"{call} returned {returned.r0} instead of 1. "
-            "The loader reports a failure: check that it is made for this board's pins and chip.",
+            f"{call.function} returned {returned.r0} instead of 1. "
+            f"The loader reports a failure: check that it is made for this board's pins and chip.{call.at_last}",
             function=call.function,
             arguments=list(call.arguments),
             result=returned.r0,

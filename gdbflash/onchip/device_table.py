@@ -50,6 +50,8 @@ class Device:
     """Of its three words."""
     protection: Protection | None = None
     """None where no single register tells: H7R/S and N6 have life cycle states instead."""
+    erased_value: int = 0xFF
+    """Of internal flash: what an erase leaves."""
 
 
 _DTCM_H7 = (0x20000000, 128)
@@ -79,9 +81,12 @@ def _line(
     unique_id: int | None = None,
     id_offsets: tuple[int, int, int] = (0, 4, 8),
     protection: Protection | None = None,
+    erased_value: int = 0xFF,
 ) -> dict[int, Device]:
     return {
-        device_id: Device(line, f"STM32{name}", manual, _stretches(*ram), unique_id, id_offsets, protection)
+        device_id: Device(
+            line, f"STM32{name}", manual, _stretches(*ram), unique_id, id_offsets, protection, erased_value
+        )
         for device_id, name, ram in members
     }
 
@@ -227,6 +232,7 @@ DEVICES: dict[int, Device] = {
         unique_id=0x1FF80050,
         id_offsets=_APART,
         protection=_L0,
+        erased_value=0,
     ),
     **_line(
         "L1",
@@ -236,6 +242,7 @@ DEVICES: dict[int, Device] = {
         unique_id=0x1FF80050,
         id_offsets=_APART,
         protection=_L1,
+        erased_value=0,
     ),
     **_line(
         "L1",
@@ -246,6 +253,7 @@ DEVICES: dict[int, Device] = {
         unique_id=0x1FF800D0,
         id_offsets=_APART,
         protection=_L1,
+        erased_value=0,
     ),
     **_line(
         "L4",

@@ -49,6 +49,12 @@ def idcode_addresses(cpuid: int, link_address: int) -> tuple[int, ...]:
     return (_IDCODE_M3_M4_F7,)
 
 
+def internal_erased_value(device_id: int | None) -> int | None:
+    """Give what an erase leaves in internal flash; None where the device is not known."""
+    device = DEVICES.get(device_id) if device_id is not None else None
+    return device.erased_value if device is not None else None
+
+
 def ram_around(link_address: int, device_id: int | None) -> tuple[Range, ...]:
     """Name the RAM stretches around a loader's link address, largest first; raises PlanError where none is known."""
     device = DEVICES.get(device_id) if device_id is not None else None

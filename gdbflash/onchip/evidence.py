@@ -6,7 +6,8 @@ What belongs here: the looks at the target, and the value that holds what they f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import faults
 from gdbflash.onchip.call import Call, Unreturned
 from gdbflash.onchip.faults import ExceptionReturn, Frame
-from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_used
+from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_left, stack_used
 from gdbflash.ranges import Range
 from gdbflash.target import Instruction, Stop, StopReason, Target
 
@@ -23,6 +24,9 @@ SAMPLES = 10
 SAMPLE_SECONDS = 0.02
 """A loop that polls a flag takes microseconds, a page of a NOR chip up to 3 ms: 0.2 s show either many times."""
 _CORE = (*(f"r{number}" for number in range(13)), "sp", "lr", "pc", "xpsr", "primask", "control")
+_LOAD = re.compile(r"ldr\S*\s+r\d+(?:,\s*r\d+)?,\s*\[(r\d+)(?:,\s*#(\d+))?\]")
+"""A load through a register, as GDB shows it: `ldr r3, [r2, #4]`."""
+_MOST_VARIABLES = 16
 _NEAR = 256
 """Bytes from the start of a function within which disassembling from there shows the code before PC as it is."""
 _BEFORE, _AFTER = 3, 2
@@ -62,9 +66,17 @@ class Evidence:
     """The code round `place` is not what the loader's file has there."""
     disassembly: tuple[Instruction, ...] = ()
     stack_used: int | None = None
+    stack_left: int = 0
+    """Bytes of the longest stretch of the stack that nobody wrote to."""
     canary_lives: bool | None = None
+    behind: int = 0
+    """Bytes from the loader's end on that were written to, without a gap; 0 where the stack is not behind it."""
     samples: tuple[int, ...] = ()
     """PC at some moments after the time was up."""
+    pointers: frozenset[int] = frozenset()
+    """Where the loads round those PCs read, as far as registers told."""
+    unchanging: tuple[tuple[int, int], ...] = ()
+    """Addresses of the loader's variables that registers pointed to then, with values that stayed the same."""
     late_result: int | None = None
     """r0 of a call that returned while samples were taken."""
     remarks: tuple[str, ...] = ()
@@ -153,10 +165,26 @@ def gather(target: Target, call: Call, unreturned: Unreturned, layout: Layout, l
     seen = _with_code(looks, seen)
     stack = looks.memory("The stack", layout.stack.address, layout.stack.size)
     if stack:
-        seen = replace(seen, stack_used=stack_used(stack), canary_lives=stack.startswith(PAINT))
+        seen = replace(
+            seen,
+            stack_used=stack_used(stack),
+            stack_left=stack_left(stack),
+            canary_lives=stack.startswith(PAINT),
+            behind=_written_behind(looks, seen, stack),
+        )
     if unreturned.stop.reason is StopReason.TIMEOUT and not _is_over(seen):
         seen = looks.take("Where the core goes on", lambda: _with_samples(target, seen), seen)
     return replace(seen, remarks=tuple(looks.remarks), lost=looks.lost)
+
+
+def _written_behind(looks: _Looks, seen: Evidence, stack: bytes) -> int:
+    """Count the bytes that were written from the end of what lies below the stack, up to the first paint."""
+    strays = seen.layout.strays
+    if stack.startswith(PAINT) or strays.end != seen.layout.stack.address:
+        return 0
+    data = looks.memory("The RAM behind the loader", strays.address, strays.size) + stack
+    place = data.find(PAINT * 4)
+    return place if place >= 0 else len(data)
 
 
 def _is_over(seen: Evidence) -> bool:
@@ -223,15 +251,42 @@ def _instructions_round(target: Target, start: int, place: int) -> tuple[Instruc
 
 
 def _with_samples(target: Target, seen: Evidence) -> Evidence:
-    samples = [seen.stop.pc]
-    for _ in range(SAMPLES - 1):
+    samples, pointers = [seen.stop.pc], _pointers(target, seen, seen.stop.pc)
+    before: dict[int, int] = {}
+    for left in reversed(range(SAMPLES - 1)):
+        if left == 0:  # the core goes on once more: what is the same afterwards stays the same
+            before = _variables(target, seen.loader, pointers)
         stop = target.run_until(seen.layout.return_address, SAMPLE_SECONDS)
         if stop.reason is StopReason.ARRIVED:
             return replace(seen, samples=tuple(samples), late_result=target.read_registers(["r0"])["r0"])
         samples.append(stop.pc)
         if stop.reason is StopReason.ELSEWHERE:
             break
-    return replace(seen, samples=tuple(samples))
+        pointers |= _pointers(target, seen, stop.pc)
+    after = {address: _word(target, address) for address in before}
+    unchanging = tuple(sorted(before.items() & after.items()))
+    return replace(seen, samples=tuple(samples), pointers=frozenset(pointers), unchanging=unchanging)
+
+
+def _pointers(target: Target, seen: Evidence, place: int) -> set[int]:
+    """Say where the loads round a place read; loads relative to PC and SP are of constants and of its own stack."""
+    if not any(place in each for each in seen.loader.owned):
+        return set()
+    near = [each.address for each in seen.loader.symbols if each.address <= place < each.address + _NEAR]
+    around = _instructions_round(target, max(near, default=place), place)
+    loads = [found for each in around if (found := _LOAD.match(each.text))]
+    known = target.capabilities.registers
+    values = target.read_registers({each[1] for each in loads} & {*known}) if loads else {}
+    return {values[each[1]] + int(each[2] or "0", 0) & 0xFFFFFFFF for each in loads if each[1] in values}
+
+
+def _variables(target: Target, loader: ExternalLoader, pointers: Iterable[int]) -> dict[int, int]:
+    """Read those of the loader's words that pointers point to, code excepted."""
+    code = [Range(each.address, len(each.data)) for each in loader.load_segments]
+    places = {each & ~3 for each in pointers if any(each in owned for owned in loader.owned)}
+    named = {each.address & ~3 for each in loader.symbols}
+    wanted = [each for each in places if each in named or not any(each in part for part in code)]
+    return {each: _word(target, each) for each in sorted(wanted)[:_MOST_VARIABLES]}
 
 
 def waits_for_own_tick(target: Target, loader: ExternalLoader) -> bool:

@@ -58,6 +58,15 @@ class Layout:
         return (Range(self.return_address, WORD), *ours, *self.guards)
 
 
+def stack_left(stack: bytes) -> int:
+    """Count the bytes of the longest stretch of a painted stack that still has its paint."""
+    longest = run = 0
+    for offset in range(0, len(stack), WORD):
+        run = run + WORD if stack[offset : offset + WORD] == PAINT else 0
+        longest = max(longest, run)
+    return longest
+
+
 def stack_used(stack: bytes) -> int:
     """Count the bytes of a painted stack that were used, from its top down to the lowest word without paint."""
     for offset in range(0, len(stack), WORD):

@@ -298,8 +298,9 @@ class LoadedLoader:
             if not self._overwritten():
                 return returned, results
         raise TargetError(
-            f"What {call} left at {where} could not be read: another client of the {self.target.capabilities.server} "
-            "server keeps running code in the loader's RAM. Close it, or leave it alone meanwhile.",
+            f"What {call.function} left at {where} could not be read: another client of the "
+            f"{self.target.capabilities.server} server keeps running code in the loader's RAM. Close it, or leave it "
+            f"alone meanwhile.{call.at_last}",
             address=where.address,
             size=where.size,
         )

@@ -237,8 +237,12 @@ PROFILES: dict[str, ServerProfile] = {
     )
 }
 
-SERVERS = ("auto", *(name for name in PROFILES if name != "generic"))
-"""What users may name; `generic` is what one turns out to be that answers like none of them."""
+SERVERS = {
+    "auto": "told by asking",
+    **{name: each.title for name, each in PROFILES.items() if name not in ("generic", "board")},
+    "board": "a virtual board, started for this run unless it is named by --connect",
+}
+"""What users may name, and what it is; `generic` is what one turns out to be that answers like none of them."""
 
 CANDIDATE_PORTS = (3333, 61234, 2331, 4242, 1234)
 """Default ports that are looked at when neither server nor place is named."""

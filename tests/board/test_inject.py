@@ -20,8 +20,8 @@ from gdbflash.board.mishaps.inject import Injection, parse
 from gdbflash.board.mishaps.link import LinkFault, PacketFault, corrupted
 from gdbflash.board.mishaps.occasion import Occasion
 from gdbflash.board.mishaps.places import FAULTS, Fault, Flip, Halt, Hang, Lockup, Mishap, Overflow, Reset, Return
-from gdbflash.cli.board import FAULTS as DESCRIPTION
 from gdbflash.cli.board import _function_of
+from gdbflash.commands.board_options import FAULTS as DESCRIPTION
 from gdbflash.errors import InputError
 from gdbflash.loaders.stldr import load_loader
 from tests.support.boards import LOADER

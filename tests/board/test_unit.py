@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from gdbflash.board.faces import rsp
 from gdbflash.board.machine import Machine
 from gdbflash.board.soc.h750 import UID_ADDRESS
-from gdbflash.cli import board
 from gdbflash.cli.board import BoardOptions, run_board
 from gdbflash.errors import InputError
 
@@ -28,7 +28,7 @@ def unit_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[BoardOptions], bytes]:
             return self
 
     monkeypatch.setattr("gdbflash.board.machine.Machine", Looked)
-    monkeypatch.setattr(board, "_wait_for_the_end", lambda _ended: None)
+    monkeypatch.setattr(rsp.RspServer, "wait", lambda _server, _seconds: True)
 
     def start(options: BoardOptions) -> bytes:
         run_board(options, lambda _said: None)

@@ -34,11 +34,11 @@ def test_a_working_directory_that_was_deleted_has_no_config(
 
 
 def test_a_loop_of_links_is_no_output(run: CommandLine) -> None:
-    Path("one").symlink_to("two")
-    Path("two").symlink_to("one")
-    outcome = run("read", "0x90000000", "64", "-o", "one", "-l", LOADER)
+    Path("one.bin").symlink_to("two")
+    Path("two").symlink_to("one.bin")
+    outcome = run("read", "0x90000000", "64", "-o", "one.bin", "-l", LOADER)
     assert (outcome.code, outcome.result["error"]["kind"]) == (1, "output")
-    assert "one could not be written (Too many levels of symbolic links)" in outcome.sentence
+    assert "one.bin could not be written (Too many levels of symbolic links)" in outcome.sentence
 
 
 @pytest.mark.parametrize("link", [False, True])

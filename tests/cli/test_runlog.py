@@ -219,8 +219,9 @@ def test_verbose_tells_what_is_found_and_done(board: RunningBoard, capsys: pytes
     shown = []
     for more in ([], ["-v"], ["--json"]):
         assert main([*words, *more]) == 0
-        shown.append(capsys.readouterr().out)
-    plain, verbose, objects = shown
+        shown.append(capsys.readouterr())
+    assert [each.out for each in shown[:2]] == [f"{PLACE}-0x9000000F  CRC-32 0x3FB3C61A  byte sum 0x00000FF0\n"] * 2
+    plain, verbose, objects = (each.out + each.err for each in shown)
     for part in (
         "gdb is /",
         "The server is virtual board, told by its answers",

@@ -111,6 +111,52 @@ def test_a_stack_overflow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert "Give it more RAM with --ram START:SIZE" in shown
 
 
+def test_a_buffer_that_is_too_small_is_no_stack_that_ran_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_board() as board:
+        loader = build("misbehaving", "IN_WRITE=overflow_bss")
+        code, error, shown = write(tmp_path, capsys, board.endpoint, loader, "--timeout-scale", "0.1")
+        assert (code, error["kind"], error["stopped_by"]) == (1, "call-stopped", "fault")
+        assert re.fullmatch(
+            r"the RAM behind the loader was written from 0x2400[0-9A-F]{4} on, through the end of its stack at "
+            r"0x2400[0-9A-F]{4}, of which \d+ bytes were never used: a buffer overflowed",
+            str(error["cause"]),
+        )
+        assert "ran out" not in shown
+        assert "Look for an array in the loader that is written past its end" in shown
+
+
+def test_a_huge_stack_frame_is_no_ram_without_a_clock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with running_board() as board:
+        loader = build("misbehaving", "IN_WRITE=huge_frame")
+        code, error, shown = write(tmp_path, capsys, board.endpoint, loader, "--timeout-scale", "0.1")
+        assert (code, error["kind"]) == (1, "call-stopped")
+        assert re.fullmatch(
+            r"a function wants 10[0-9]{5} bytes of stack and there are 16384 \(SP is 0x23F[0-9A-F]{5}\)",
+            str(error["cause"]),
+        )
+        assert "not clocked" not in shown
+        assert "build the loader with less on its stack" in shown
+
+
+def test_a_variable_that_nobody_counts_is_no_clock_of_the_chip(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_board() as board:
+        loader = build("misbehaving", "IN_WRITE=wait_for_no_tick")
+        code, error, shown = write(tmp_path, capsys, board.endpoint, loader, "--timeout-scale", "0.1")
+        assert (code, error["kind"]) == (1, "call-timeout")
+        assert re.fullmatch(
+            r"it is stuck in a loop at Write(\+0x\w+)? \(0x2400[0-9A-F]{4}\), which looks at RAM alone: "
+            r"0x2400[0-9A-F]{4} \(ticks\) stays 0x00000000",
+            str(error["cause"]),
+        )
+        assert LOOP not in shown
+        assert "waits for an interrupt, as HAL_Delay does for SysTick" in shown
+        assert "--irq" in shown
+
+
 def test_a_breakpoint_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with running_board() as board:
         code, error, shown = write(tmp_path, capsys, board.endpoint, build("misbehaving", "IN_WRITE=breakpoint"))
@@ -161,4 +207,4 @@ def test_a_connection_lost_in_a_call(tmp_path: Path, capsys: pytest.CaptureFixtu
         code, error, shown = write(tmp_path, capsys, board.endpoint, build("misbehaving", "IN_INIT=hang"))
         killer.join()
         assert (code, error["kind"], error["stopped_by"], error["function"]) == (3, "connection-lost", "lost", "Init")
-        assert "Init() was under way: The connection to the GDB server was lost" in shown
+        assert "Init was under way: The connection to the GDB server was lost" in shown

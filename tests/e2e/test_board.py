@@ -177,6 +177,10 @@ def test_erase_blank_check_and_checksum(board: RunningBoard, capsys: pytest.Capt
     code, _, shown = run(capsys, "blank-check", hex(FLASH), "64K", *reach)
     assert code == 1
     assert ". Something is programmed there: erase it. What an erase leaves so is write-protected or worn." in shown
+    code, events, shown = run(capsys, "blank-check", *reach)
+    assert code == 1
+    assert "Nothing behind 0x9000FFFF was looked at." in shown
+    assert all(int(str(each["done"])) < MIB for each in events if each["event"] == "advance")
     code, events, shown = run(capsys, "erase", hex(FLASH + 0x100), "64K", *reach)
     assert code == 2
     assert "whole sectors. The sectors it lies in are 0x90000000 0x20000" in shown
@@ -214,9 +218,9 @@ def test_a_raw_call_shows_its_registers(board: RunningBoard, capsys: pytest.Capt
         (["write", "{image}@0x90000000", "--gdb", "/nowhere/gdb"], 3, "/nowhere/gdb (from --gdb)"),
         (["write", "{image}@0x90000000", "--erase", "chip"], 2, "A chip erase would lose"),
         (["write", "{image}@0x90000000", "--connect", "| touch x"], 2, "is not a place of a GDB server"),
-        (["read", "0x90000000", "1K", "-o", "x", "-l", "{noread}"], 2, "overlap at 0x90000000"),
-        (["read", "0x90000000", "0", "-o", "x"], 2, "nothing to work on"),
-        (["read", "0x90000000", "all", "-o", "/nowhere/x"], 1, "/nowhere/x could not be written"),
+        (["read", "0x90000000", "1K", "-o", "x.bin", "-l", "{noread}"], 2, "overlap at 0x90000000"),
+        (["read", "0x90000000", "0", "-o", "x.bin"], 2, "nothing to work on"),
+        (["read", "0x90000000", "all", "-o", "/nowhere/x.bin"], 1, "/nowhere/x.bin could not be written"),
         (["blank-check", "0x90000000", "17M"], 2, "runs 1048576 bytes past the end"),
     ],
 )
@@ -265,7 +269,7 @@ def test_a_loader_whose_init_returns_0(board: RunningBoard, tmp_path: Path, caps
 
 def test_a_dry_run_connects_to_nobody(board: RunningBoard, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = image_file(tmp_path, bytes(1000))
-    words = ["write", f"{image}@{FLASH + 0xFFF0:#x}", "--dry-run", "--connect", board.endpoint, "-l", str(LOADER)]
+    words = ["write", f"{image}@{FLASH + 0xFFF0:#x}", "--dry-run", "-l", str(LOADER)]
     code, events, shown = run(capsys, *words)
     assert code == 0
     assert events[0] == {
@@ -284,5 +288,24 @@ def test_a_dry_run_connects_to_nobody(board: RunningBoard, tmp_path: Path, capsy
             }
         ],
     }
-    assert "keep 127 KiB beside it" in shown
+    assert "touches 2 sectors, erases only those that differ, keeps 127 KiB beside it" in shown
     assert not board.server.packets
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_dry_run_with_a_place_looks_and_tells_the_real_number(
+    board: RunningBoard, tmp_path: Path, capsys: pytest.CaptureFixture[str], full: bool
+) -> None:
+    data = random.Random(5).randbytes(3 * 0x10000)
+    board.chip.memory[: len(data)] = data
+    before = bytes(board.chip.memory)
+    changed = data[:0x10000] + bytes(0x10000) + data[0x20000:-1] + bytes([data[-1] ^ 1])
+    words = ["write", f"{image_file(tmp_path, changed)}@{FLASH:#x}", "--dry-run", "-l", str(LOADER)]
+    code, events, shown = run(capsys, *words, "--connect", board.endpoint, *(["--full"] if full else []))
+    assert code == 0, shown
+    assert bytes(board.chip.memory) == before
+    result = events[-1]
+    wanted = (3, 3, 3 * 0x10000, 0) if full else (3, 2, 2 * 0x10000, 0x10000)
+    assert tuple(result[key] for key in ("sectors_touched", "sectors_erased", "bytes", "bytes_skipped")) == wanted
+    assert f"{wanted[1]} sectors of 3 touched would be erased" in shown
+    assert not board.machine.halted  # left as a write would leave it

@@ -27,7 +27,7 @@ from tests.support.stldr import Section
 PLACE = "0x90000000"
 GDBFLASH = Path(sys.executable).parent / "gdbflash"
 GDB_FILES = (".gdbinit", "gdbinit", ".gdbearlyinit", ".config/gdb/gdbinit", ".config/gdb/gdbearlyinit")
-MODULES = ("unicorn", "elftools", "click", "rich_click", "pexpect", "bincopy", "pygdbmi", "signal", "sitecustomize")
+MODULES = ("unicorn", "elftools", "click", "pexpect", "bincopy", "pygdbmi", "signal", "sitecustomize")
 NAMES = (
     "plain.bin",
     "with blank.bin",
@@ -203,7 +203,9 @@ def test_odd_file_names_are_names_everywhere(
         outcome = run("write", "--dry-run", "-l", loader, f"{image}@{PLACE}")
         assert outcome.code == 0, outcome.shown
         assert outcome.events[0]["storages"][0]["bytes"] == len(data)
-        outcome = run("read", PLACE, str(len(data)), "-l", loader, "-o", output, "--log", log, *reach)
+        outcome = run(
+            "read", PLACE, str(len(data)), "-l", loader, "-o", output, "--format", "bin", "--log", log, *reach
+        )
         assert outcome.code == 0, outcome.shown
         assert Path(output).read_bytes() == data
         assert "Sending packet: $" in Path(log).read_text(errors="replace")
@@ -236,7 +238,7 @@ def test_odd_file_names_inside_gdb(board: RunningBoard, tmp_path: Path, sign: Pa
             (tmp_path / "output").mkdir(exist_ok=True)
             quoted = '"{}/' + re.sub(r'(["\\`$])', r"\\\1", name) + '"'
             assert "W25Q128_H750_QSPI" in terminal.run(f"gdbflash loader {quoted.format('loader')}"), name
-            shown = terminal.run(f"gdbflash read {PLACE} 5 -o {quoted.format('output')}")
+            shown = terminal.run(f"gdbflash read {PLACE} 5 --format bin -o {quoted.format('output')}")
             assert "5 bytes from 0x90000000" in shown, name
             assert (tmp_path / "output" / name).read_bytes() == b"\xff" * 5
             assert "is a binary file" in terminal.run(f"gdbflash load {quoted.format('output')}")

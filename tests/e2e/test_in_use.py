@@ -10,6 +10,8 @@ import pytest
 import gdbflash
 from gdbflash.board.mishaps.link import LinkFault, PacketFault
 from gdbflash.board.mishaps.occasion import Occasion
+from gdbflash.mi import reach
+from gdbflash.servers.endpoint import alone_at
 from tests.support.boards import GDBS, LOADER, running_board
 from tests.support.commandline import CommandLine
 from tests.support.faultbench import FLASH, AtPacket
@@ -42,6 +44,21 @@ def test_a_second_run_at_the_same_server_stops_before_it_connects(run: CommandLi
         assert outcome.code == 3
         assert f"has had the server at {place} since" in outcome.shown
         assert (packets.met, board.machine.halted) == (0, None)
+
+
+def test_a_server_that_listens_no_more_is_named_with_the_run_that_has_it(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that serves a single client does not listen while it has one."""
+    with running_board() as board:
+        port = board.server.port
+    monkeypatch.setattr(reach, "CANDIDATE_PORTS", (port,))
+    words = ("checksum", "0x90000000", "1", "-l", str(LOADER))
+    with alone_at(f"localhost:{port}", lambda _: None):
+        outcome = run(*words)
+        assert (outcome.code, outcome.result["error"]["kind"]) == (3, "in-use")
+        assert f"has had the server at 127.0.0.1:{port} since" in outcome.shown
+    assert "No GDB server listens on this machine" in run(*words).shown
 
 
 def test_a_command_inside_gdb_counts_too(run: CommandLine, tmp_path: Path) -> None:

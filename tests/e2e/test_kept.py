@@ -121,7 +121,8 @@ def test_a_write_for_programs_stops_with_what_is_known(board: RunningBoard, run:
 def test_on_a_terminal_it_asks(board: RunningBoard, answer: str, code: int) -> None:
     leave_file()
     words = ["-m", "gdbflash", "write", f"app.bin@{FLASH:#x}", *reach(board)]
-    child = pexpect.spawn(sys.executable, words, env={**os.environ, "TERM": "xterm"}, encoding="utf-8", timeout=60)
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "500"}
+    child = pexpect.spawn(sys.executable, words, env=environment, encoding="utf-8", timeout=60, dimensions=(24, 500))
     child.expect("they are of another unit, 00ff")
     child.expect(r"restore, discard, leave or stop\? \[stop\] ")
     child.sendline("what?")

@@ -1,4 +1,4 @@
-"""The README's script runs as it stands there, on the virtual board, with a GDB of its own."""
+"""The manual's script runs as it stands there, on the virtual board, with a GDB of its own."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import gdbflash
 from tests.support.boards import LOADER, running_board
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+MANUAL = (Path(gdbflash.__file__).parent / "manual" / "python.md").read_text("utf-8")
 
 
 def script(endpoint: str) -> str:
-    """Take the README's script, with the board's place in it."""
-    (found,) = re.findall(r"```python\n(import gdbflash\n.*?)```", README, re.DOTALL)
+    """Take the manual's script, with the board's place in it."""
+    (found,) = re.findall(r"```python\n(import gdbflash\n.*?)```", MANUAL, re.DOTALL)
     assert found.count("127.0.0.1:3333") == 1
     return str(found).replace("127.0.0.1:3333", endpoint)
 

@@ -179,7 +179,7 @@ def test_a_stray_write_into_our_code_is_named(function: str, run: CommandLine, t
         place = layout.routine.address + 0x20
         stray = Flip("", place, 1)
         board.machine.plan_mishaps([Mishap(loader.functions[function] & ~1, stray, Occasion(1, 1))])
-        words = ["-o", str(tmp_path / "back"), "--connect", board.endpoint, "-l", str(LOADER)]
+        words = ["-o", str(tmp_path / "back.bin"), "--connect", board.endpoint, "-l", str(LOADER)]
         read = run("read", hex(FLASH), "3000", *words)
         assert (read.code, read.result["error"]["kind"]) == (1, "stray-write"), read.shown
         assert f"{function} wrote into RAM that the loader does not declare: 0x{place:08X}" in read.shown

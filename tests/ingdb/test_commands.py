@@ -130,7 +130,8 @@ def test_errors_are_the_command_lines_sentences(sitting: Sitting) -> None:
 def test_a_dry_run_touches_nothing(sitting: Sitting) -> None:
     image = sitting.file("image.bin", bytes(1000))
     shown = sitting.gdb.run(f"gdbflash write {image}@0x90000010 --dry-run")
-    assert "W25Q128_H750_QSPI: 1000 B at 0x90000010-0x900003F7, erase sectors (1 sector), keep 63.02 KiB" in shown
+    assert "W25Q128_H750_QSPI: 1000 B at 0x90000010-0x900003F7; touches 1 sector, erases it if it differs, " in shown
+    assert "keeps 63.02 KiB beside it" in shown
     assert sitting.board.machine.quadspi_accesses == 0
 
 

@@ -67,7 +67,7 @@ def test_a_front_end_flashes_and_goes_on_debugging(gdb: Path, tmp_path: Path, mo
 def test_a_front_end_launches_a_program_with_parts_in_external_memory(
     gdb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The commands of the README's launch.json, in the order in which cortex-debug gives them."""
+    """The commands of the manual's launch.json, in the order in which cortex-debug gives them."""
     monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path / "state"))
     program = build_program("debuggee")
     with running_board() as board:

@@ -157,7 +157,7 @@ def test_an_old_gdb_says_so(gdb: Path, tmp_path: Path) -> None:
 
 @each_gdb
 def test_a_projects_own_gdbinit_names_its_loader(gdb: Path, tmp_path: Path) -> None:
-    """The recipe of the README."""
+    """The recipe of the manual."""
     shutil.copy(LOADER, tmp_path / "MyBoard_QSPI.stldr")
     (tmp_path / ".gdbinit").write_text(f"source {GDBINIT}\ngdbflash loader MyBoard_QSPI.stldr\n")
     done = subprocess.run(

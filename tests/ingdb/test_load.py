@@ -140,6 +140,7 @@ def test_flash_that_reads_back_otherwise_leaves_what_lay_beside_in_a_file(
     gdb: Path, board: RunningBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = tmp_path / "state"
+    board.machine.program_flash(INTERNAL + 0x1F000, b"beside the program")
     for terminal in sit_down(gdb, board, build_program("debuggee"), state):
         monkeypatch.setattr(board.machine, "program_flash", lambda *_: None)
         shown = terminal.run("gdbflash load")

@@ -13,6 +13,9 @@
  *   undefined          executes an undefined instruction: UNDEFINSTR
  *   unaligned          loads two words from an odd address at once: UNALIGNED
  *   overflow           calls itself until the stack is out of RAM
+ *   overflow_bss       writes 5000 bytes into an array of 16, then executes an undefined instruction
+ *   huge_frame         has 1 MiB of variables, more than there is RAM below the stack
+ *   wait_for_no_tick   waits for a variable that nobody counts up, as HAL_Delay does without a SysTick interrupt
  *   turn_all_over      changes registers of core, FPU and System Control Space that a program may need as they were
  *
  * Afterwards the function does its work, but for:
@@ -169,6 +172,26 @@ UNUSED static void overflow(void)
                    "b 1b");
 }
 
+UNUSED static void overflow_bss(void)
+{
+    static uint8_t small[16];
+
+    for (volatile uint8_t *at = small; at < small + 5000; at++) {
+        *at = 0x11;
+    }
+    __asm volatile("udf #0");
+}
+
+UNUSED static void huge_frame(void)
+{
+    __asm volatile("sub sp, sp, %0\n"
+                   "str r0, [sp]\n"
+                   "add sp, sp, %0"
+                   :
+                   : "r"(1u << 20)
+                   : "memory");
+}
+
 #define SYST_CSR REGISTER(0xE000E010u)
 #define SYST_RVR REGISTER(0xE000E014u)
 #define SYST_CVR REGISTER(0xE000E018u)
@@ -184,6 +207,12 @@ static volatile uint32_t ticks;
 UNUSED static void count_tick(void)
 {
     ticks++;
+}
+
+UNUSED static void wait_for_no_tick(void)
+{
+    for (uint32_t start = ticks; ticks - start < 3;) {
+    }
 }
 
 UNUSED static void wait_for_systick(void)

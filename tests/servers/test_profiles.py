@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import click
 import pytest
-import rich_click as click
 
 from gdbflash.cli.main import commands
 from gdbflash.errors import InputError, ServerMissing
@@ -121,7 +121,7 @@ def test_auto_takes_the_one_port_that_listens() -> None:
 
 
 def test_every_server_can_be_chosen_but_the_one_that_nobody_knows() -> None:
-    assert ("auto", *(name for name in PROFILES if name != "generic")) == SERVERS
+    assert list(SERVERS) == ["auto", *(name for name in PROFILES if name != "generic")]
     option = next(each for each in commands.commands["write"].params if each.name == "server")
     assert isinstance(option.type, click.Choice)
-    assert tuple(option.type.choices) == SERVERS
+    assert list(option.type.choices) == list(SERVERS)

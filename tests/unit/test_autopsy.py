@@ -38,6 +38,7 @@ LAYOUT = Layout(
     stack=Range(0x24002978, 0x1000),
     buffer=Range(0x24003978, 0x1000),
 )
+ITS_CALL = "The call was Write(0x90000000, 0x100, 0x24003978)."
 WRITE = Call("Write", 0x24000200, (0x90000000, 0x100, 0x24003978), timeout=5.0)
 HANDLER = 0x08000044
 FRAME = Frame(0x24003900, 0x90000000, 0x100, 0x24003978, 0x58024400, 0, 0x24000601, 0x24000612, 0x01000000)
@@ -132,45 +133,45 @@ def test_stack_use_is_counted_down_to_the_lowest_word_without_paint() -> None:
     [
         (
             faulted(0x8200, bfar=0x52005000),
-            "Write(0x90000000, 0x100, 0x24003978) ended in HardFault at QSPI_WaitFlag+0x12 (0x24000612): "
+            "Write ended in HardFault at QSPI_WaitFlag+0x12 (0x24000612): "
             f"the peripheral at 0x52005000 is not clocked or not there. {CHECK_LOADER}",
         ),
         (
             faulted(0x8200, bfar=0x90000000),
-            "Write(0x90000000, 0x100, 0x24003978) ended in HardFault at QSPI_WaitFlag+0x12 (0x24000612): "
+            "Write ended in HardFault at QSPI_WaitFlag+0x12 (0x24000612): "
             f"nothing answers at 0x90000000: that external memory is not mapped or not there. {CHECK_LOADER}",
         ),
         (
             faulted(0x100, frame=replace(FRAME, pc=0x2000108D, lr=0x24000211)),
-            "Write(0x90000000, 0x100, 0x24003978) ended in HardFault: it branched to 0x2000108C, where no memory "
+            "Write ended in HardFault: it branched to 0x2000108C, where no memory "
             "answers, called before Write+0x10 (0x24000210). "
             "A function pointer, vector or return address was overwritten, or calls ROM of another device.",
         ),
         (
             faulted(0x10000, frame=replace(FRAME, pc=0x2000108C)),
-            "Write(0x90000000, 0x100, 0x24003978) ended in HardFault at 0x2000108C, which is not in this loader "
+            "Write ended in HardFault at 0x2000108C, which is not in this loader "
             "(it lies at 0x24000004-0x24001877): the instruction at 0x2000108C is undefined on this core. "
             f"The loader may be built for a larger core. {CHECK_LOADER}",
         ),
         (
             replace(faulted(0x1000, frame=None), canary_lives=False, registers={"sp": 0x24000100, "xpsr": 3}),
-            "Write(0x90000000, 0x100, 0x24003978) ended in HardFault: its stack of 4096 bytes ran out and into the "
+            "Write ended in HardFault: its stack of 4096 bytes ran out and into the "
             "loader (the canary at 0x24002978 is gone). "
             "Give it more RAM with --ram START:SIZE, or build the loader with less on its stack.",
         ),
         (
             replace(faulted(0x10000), stop=Stop(StopReason.ELSEWHERE, 0xFFFFFFFE)),
-            "Write(0x90000000, 0x100, 0x24003978) ended in lockup at QSPI_WaitFlag+0x12 (0x24000612): the instruction "
+            "Write ended in lockup at QSPI_WaitFlag+0x12 (0x24000612): the instruction "
             "at 0x24000612 is undefined on this core. The loader may be built for a larger core. " + CHECK_LOADER,
         ),
         (
             replace(running(), stop=Stop(StopReason.ELSEWHERE, 0x24000612, "SIGTRAP"), code=b"\xab\xbe\0\0"),
-            "Write(0x90000000, 0x100, 0x24003978) stopped before its return address at QSPI_WaitFlag+0x12 "
+            "Write stopped before its return address at QSPI_WaitFlag+0x12 "
             "(0x24000612): it asks for semihosting, which is not served. Use a release build of the loader.",
         ),
         (
             replace(running(), stop=Stop(StopReason.ELSEWHERE, 0x08000200, "SIGTRAP")),
-            "Write(0x90000000, 0x100, 0x24003978) stopped before its return address at 0x08000200, which is not in "
+            "Write stopped before its return address at 0x08000200, which is not in "
             "this loader (it lies at 0x24000004-0x24001877): the core left the loader and halted elsewhere: it was "
             "reset in mid-call, or met another breakpoint. Check that nobody else debugs or resets the board.",
         ),
@@ -179,7 +180,7 @@ def test_stack_use_is_counted_down_to_the_lowest_word_without_paint() -> None:
 def test_stopped_calls_in_words(seen: Evidence, message: str) -> None:
     error = autopsy.explain(seen)
     assert isinstance(error, CallStopped)
-    assert error.message == message
+    assert error.message == f"{message} {ITS_CALL}"
 
 
 @pytest.mark.parametrize(
@@ -232,8 +233,7 @@ def test_stopped_calls_in_words(seen: Evidence, message: str) -> None:
 def test_time_outs_in_words(seen: Evidence, cause: str, advice: str) -> None:
     error = autopsy.explain(seen)
     assert isinstance(error, CallTimeout)
-    start = "Write(0x90000000, 0x100, 0x24003978) did not return within 5 s and was halted: "
-    assert error.message == f"{start}{cause}. {advice}"
+    assert error.message == f"Write did not return within 5 s and was halted: {cause}. {advice} {ITS_CALL}"
     assert error.data["cause"] == cause
 
 
@@ -284,7 +284,7 @@ def test_the_report_has_what_was_seen() -> None:
 
 def test_a_lost_connection_names_its_call() -> None:
     error = autopsy.lost(WRITE, ConnectionLost("The server is gone.", reply="reset by peer"))
-    assert error.message == "Write(0x90000000, 0x100, 0x24003978) was under way: The server is gone."
+    assert error.message == f"Write was under way: The server is gone. {ITS_CALL}"
     assert error.data == {
         "function": "Write",
         "arguments": [0x90000000, 0x100, 0x24003978],
@@ -430,8 +430,7 @@ def test_a_connection_lost_during_the_autopsy_does_not_hide_what_happened(lost_a
     error = autopsy.explain(examine(core))
     assert isinstance(error, ConnectionLost)
     assert error.message == (
-        "Write(0x90000000, 0x100, 0x24003978) did not return within 5 s and was halted, and could not be looked at: "
-        "The server is gone."
+        "Write did not return within 5 s and was halted, and could not be looked at: The server is gone. " + ITS_CALL
     )
     assert error.data["stopped_by"] == "timeout"
     assert error.report[-1].endswith("could not be looked at: The server is gone.")
@@ -444,8 +443,8 @@ def test_what_cannot_be_read_is_a_gap() -> None:
     seen = examine(core)
     assert (seen.fault_registers, seen.stack_used, seen.canary_lives, seen.code) == ({}, None, None, b"")
     assert autopsy.explain(seen).message == (
-        "Write(0x90000000, 0x100, 0x24003978) did not return within 5 s and was halted: it was in QSPI_WaitFlag+0x12 "
-        "(0x24000612). Check clocks, pins and chip of the board, or allow more time with --timeout-scale."
+        "Write did not return within 5 s and was halted: it was in QSPI_WaitFlag+0x12 (0x24000612). Check clocks, pins "
+        f"and chip of the board, or allow more time with --timeout-scale. {ITS_CALL}"
     )
 
 

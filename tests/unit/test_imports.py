@@ -56,7 +56,7 @@ OWNERS: dict[str, set[str]] = {
     "pexpect": {"gdbflash.servers.launch"},
     "tomli": {"gdbflash.cli.config"},
     "rich": {"gdbflash.cli.console"},
-    "rich_click": {"gdbflash.cli.main", "gdbflash.cli.options"},
+    "click": {"gdbflash.cli.main", "gdbflash.cli.options"},
     "unicorn": {"gdbflash.board.cpu.engine"},
     "gdb": {
         f"gdbflash.ingdb.{each}"

@@ -309,7 +309,11 @@ def test_describe_is_the_object_of_info_json() -> None:
         "page_size": 256,
         "erased_value": 255,
         "sectors": [{"count": 16, "size": 4096}, {"count": 1, "size": 8192}],
+        "path": "W25Q128_TEST.stldr",
         "functions": dict(parsed().functions),
+        "link_address": 0x24000004,
+        "return_address": 0x24000000,
+        "ram_need": 2960,
         "segments": [
             {"address": 0, "file_size": 200, "memory_size": 200},
             {"address": 0x24000004, "file_size": 2864, "memory_size": 2960},

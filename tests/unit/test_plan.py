@@ -106,9 +106,17 @@ def test_the_plan_says_what_may_be_erased() -> None:
     loader = make_loader(functions=("Init", "Write", "SectorErase", "MassErase"))
     image = Content.at(0x90000000, bytes(S))
     given_up = planned(plan_write([loader], image, keep=False))
-    assert given_up.summary.endswith("erase sectors (1 sector, or the whole chip where that is quicker)")
-    assert planned(plan_write([loader], image)).summary.endswith("erase sectors (1 sector)")
-    assert planned(plan_write([loader], Content.at(0x90000000, bytes(16 * S)))).summary.endswith("(16 sectors)")
+    once = "touches 1 sector, erases it if it differs"
+    assert given_up.summary.endswith(f"; {once}, or the whole chip where that is quicker")
+    assert planned(plan_write([loader], image)).summary.endswith(f"; {once}")
+    assert planned(plan_write([loader], image), full=True).summary.endswith("; erases 1 sector")
+    whole = Content.at(0x90000000, bytes(16 * S))
+    assert planned(plan_write([loader], whole)).summary.endswith("touches 16 sectors, erases only those that differ")
+    none = planned(plan_write([loader], image, erase=EraseMode.NONE))
+    assert none.summary.endswith("; erases nothing")
+    chip = plan_write([loader], whole, erase=EraseMode.CHIP)
+    assert planned(chip).summary.endswith("; erases the whole chip, unless all is there")
+    assert planned(chip, full=True).summary.endswith("; erases the whole chip")
 
 
 def test_chip_erase_needs_the_whole_image_or_no_keep() -> None:
