@@ -41,7 +41,7 @@ from gdbflash.errors import (
     SetupError,
     TargetError,
 )
-from gdbflash.events import Event, Started
+from gdbflash.events import Event, Observer, Started, unobserved
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.loaders.stldr import describe, load_loader
 from gdbflash.options import After, Before, Kept
@@ -77,8 +77,10 @@ def commands(ctx: click.Context) -> None:
 
 
 @contextlib.contextmanager
-def flashing(settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ...]) -> Iterator[Flasher]:
-    """Reach the target and give a flasher for it while the body runs."""
+def flashing(
+    settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ...], also: Observer = unobserved
+) -> Iterator[Flasher]:
+    """Reach the target and give a flasher for it while the body runs; also: gets the events too."""
     from gdbflash.flash.flasher import Flasher
     from gdbflash.mi.reach import reached
 
@@ -89,6 +91,7 @@ def flashing(settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ..
         if isinstance(event, Started):  # connecting halts the core: from then on it has to be left as asked
             interruption.patient = True
         settings.observe(event)
+        also(event)
 
     place = (reach.server, reach.connect, reach.launch, reach.gdb, settings.log)
     with (
@@ -187,18 +190,22 @@ def kept(settings: Settings, reach: Reach, action: str | None, file: str | None,
 
 
 @command(commands, "doctor")
-def doctor(settings: Settings, reach: Reach) -> Data:
-    """Show each check; raises SetupError naming those that failed."""
+def doctor(settings: Settings, reach: Reach, report: Path | None, serials: bool) -> Data:
+    """Show each check, and write a report of them; raises SetupError naming those that failed."""
     from gdbflash.cli.doctor import check_host
     from gdbflash.commands.doctor import Check, check_target, leave
+    from gdbflash.commands.report import Report
     from gdbflash.mi.reach import reached
 
     checks: list[Check] = []
+    file = None if report is None else Report(report, serials)
 
     def show(check: Check) -> None:
         checks.append(check)
         mark = {True: "ok", False: "MISSING", None: "-"}[check.ok]
         settings.console.answer(f"{mark:8}{check.name}: {check.message}", "red" if check.ok is False else "")
+        if file is not None:
+            file.checked(check)
 
     loaders = tuple(load_loader(path) for path in reach.loader)
     for check in check_host(reach.gdb):
@@ -211,10 +218,16 @@ def doctor(settings: Settings, reach: Reach) -> Data:
                     target.reset_and_halt()
                 for check in check_target(target, loaders, reach.ram):
                     show(check)
+                if file is not None:
+                    file.measure_link(target, loaders, writes=reach.before == Before.RESET.value)
             finally:  # interrupted, too, it is left as asked
                 show(leave(target, After(reach.after or After.RUN)))
     except (SetupError, ConnectionLost) as error:
         show(Check("server", False, error.message))
+    if file is not None:
+        all_there = all(check.ok is not False for check in checks)
+        file.finish(loaders if all_there else (), lambda: flashing(settings, reach, loaders, file.observe))
+        settings.console.say(f"report  {file.path}")
     bad = [check.name for check in checks if check.ok is False]
     if bad:
         raise SetupError(

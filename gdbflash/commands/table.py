@@ -295,6 +295,16 @@ COMMANDS = (
         Group.TARGET,
         "Look at gdb, server, target, RAM and registers, and say how to get what is missing.",
         "The core is halted to be looked at and goes on afterwards; --after and --before say otherwise.",
+        options=(
+            Option(
+                "report",
+                "Write all that into FILE too, with link and call times; with -l, Init is called and the memory read",
+                metavar="FILE",
+                names=Files.FILE,
+                otherwise="none is written",
+            ),
+            Option("serials", "Leave the unit's unique ID in the report", Kind.FLAG, default=False),
+        ),
         stays_in=FrontEnd.GDB,
         examples=(
             ("doctor", "Does everything run here?"),

@@ -19,6 +19,7 @@ from gdbflash.commands import kept as recovery
 from gdbflash.commands.doctor import Check, check_target
 from gdbflash.commands.grammar import Command
 from gdbflash.commands.hexdump import hexdump
+from gdbflash.commands.report import Report
 from gdbflash.commands.requests import REQUESTS, file_named, loaders_named, run_options
 from gdbflash.commands.shared_options import REACH
 from gdbflash.commands.words import entry_of, load_images
@@ -68,6 +69,7 @@ class Commands:
         self.parameters = Parameters()
         self.progress = Progress(say, live=os.isatty(1))
         self._log: RunLog | None = None
+        self._report: Report | None = None
 
     @contextlib.contextmanager
     def ending(self) -> Iterator[None]:
@@ -118,6 +120,8 @@ class Commands:
     def observe(self, event: Event) -> None:
         """Show an event, and log it."""
         self.progress(event)
+        if self._report is not None:
+            self._report.observe(event)
         if self._log is not None:
             self._log.observe(event)
 
@@ -221,13 +225,26 @@ class Commands:
             say(f"{found.path}: {counted(len(found.findings), 'finding')}\n")
 
     def doctor(self, _row: Command, said: Said) -> None:
-        """Show each check of GDB and the target; raises SetupError naming those that failed."""
+        """Show each check of GDB and the target, and write a report; raises SetupError naming those that failed."""
+        try:
+            self._look(said)
+        finally:
+            self._report = None
+
+    def _look(self, said: Said) -> None:
         loaders = self._loaders_if_any(said["loader"])
+        self._report = Report(file_named(said["report"]), said["serials"]) if said["report"] else None
         bad: list[str] = []
         for check in self._checks(loaders, said):
+            if self._report is not None:
+                self._report.checked(check)
             mark = {True: "ok", False: "MISSING", None: "-"}[check.ok]
             say(f"{mark:8}{check.name}: {check.message}\n")
             bad += [check.name] if check.ok is False else []
+        if self._report is not None:
+            options = run_options(loaders, said, in_session=True)
+            self._report.finish(() if bad else loaders, lambda: self.flashing(options, program=False))
+            say(f"report  {self._report.path}\n")
         if bad:
             raise SetupError(f"Not all is there: see {', '.join(bad)} above.")
 
@@ -243,6 +260,8 @@ class Commands:
             if said["before"] == Before.RESET.value:
                 target.reset_and_halt()
             yield from check_target(target, loaders, said["ram"])
+            if self._report is not None:
+                self._report.measure_link(target, loaders, writes=said["before"] == Before.RESET.value)
         finally:
             self._close(target)
         yield Check("core", True, "it stays halted")

@@ -81,6 +81,22 @@ def test_the_doctor_says_by_its_code_whether_all_is_there(gdb: Path, tmp_path: P
 
 
 @each_gdb
+def test_the_doctor_writes_a_report(gdb: Path, tmp_path: Path) -> None:
+    report = tmp_path / "board.txt"
+    with running_board() as board:
+        before = bytes(board.chip.memory)
+        line = f"gdbflash doctor -l {LOADER} --report {report}"
+        code, _, said = batch(gdb, tmp_path, f"target extended-remote {board.endpoint}", line)
+        assert (code, said) == (0, "")
+        assert bytes(board.chip.memory) == before
+    text = report.read_text()
+    assert re.search(r"(?m)^link, read: +[0-9.]+ KiB/s, 16 KiB at 0x24000000-0x24003FFF$", text)
+    assert re.search(r"(?m)^event: +Init\(\) returned 0x1 in ", text)
+    assert re.search(r"(?m)^digest: +0x90000000-0x9000FFFF: CRC-32 0x[0-9A-F]{8}, after 2 calls$", text)
+    assert text.count("unique ID (left out)") == 2
+
+
+@each_gdb
 def test_lint_shows_findings(gdb: Path, tmp_path: Path) -> None:
     code, shown, said = batch(gdb, tmp_path, f"gdbflash lint {LOADER_WITHOUT_READ}", f"gdbflash lint {LOADER}")
     assert (code, said) == (0, "")
