@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import random
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +16,11 @@ import pytest
 
 from gdbflash.board.faces.personality import PERSONALITIES
 from gdbflash.board.faces.stlinktcp import StlinkServer
+from gdbflash.board.soc.flashif import FlashInterface
 from gdbflash.flash import kept_files
 from gdbflash.images.formats import entry_point, hex_text, load_image
 from tests.support.boards import LOADER, RunningBoard, running_board
+from tests.support.cbuild import build
 from tests.support.commandline import CommandLine
 from tests.support.openocd import TRANSPORTS, running_openocd
 from tests.support.programbuild import build_program
@@ -196,3 +203,69 @@ def test_registers_are_put_back_and_a_program_in_ram_stays(server: str, board: R
     assert loaded.code == 0, loaded.shown
     expect_all(board, program)
     assert board.machine.read_memory(beside, 6) == b"beside"
+
+
+def test_a_loader_of_the_internal_flash_programs_it(board: RunningBoard, run: CommandLine) -> None:
+    """The server is not asked then; bytes beside the program are kept as in any storage."""
+    program, beside = build_program("debuggee"), INTERNAL + 0x1F000
+    board.machine.program_flash(beside, b"kept" * 8)
+    words: list[str | Path] = ["-l", LOADER, "-l", build("internal"), "--connect", board.endpoint]
+    for _ in range(2):
+        loaded = run("load", program, *words)
+        assert loaded.code == 0, loaded.shown
+        expect_all(board, program)
+        assert board.machine.read_memory(beside, 32) == b"kept" * 8
+    assert loaded.result["bytes_skipped"] == load_image(program).size
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_load_that_is_interrupted_is_made_good_by_the_next(
+    server: str, board: RunningBoard, tmp_path: Path, run: CommandLine
+) -> None:
+    """SIGINT comes with the first erase of internal flash: the bytes beside the program are in a file, and go back."""
+    program, beside = build_program("debuggee"), INTERNAL + 0x1F000
+    old = random.Random(3).randbytes(0x1000)
+    board.machine.program_flash(beside, old)
+    image = as_file(program, "hex", tmp_path)
+    with reached(board, server) as words:
+        command = [sys.executable, "-m", "gdbflash", "load", str(image), "-l", str(LOADER), *words]
+        erase, met = FlashInterface.overwrite, threading.Event()
+
+        def interrupting(interface: FlashInterface, offset: int, data: bytes) -> None:
+            if not met.is_set():
+                met.set()
+                run_.send_signal(signal.SIGINT)
+                time.sleep(0.3)
+            erase(interface, offset, data)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FlashInterface, "overwrite", interrupting)
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run_:
+                _, shown = run_.communicate(timeout=120)
+        assert met.is_set()
+        assert run_.returncode == 130, shown
+        assert "Traceback" not in shown
+        if list(kept_files.files()):  # it was cut off behind the erase
+            assert "beside the program are safe in" in shown
+            (file,) = kept_files.files()
+            assert run("kept", "export", file.path.name, "-o", tmp_path / "old.hex").code == 0
+            assert run("load", tmp_path / "old.hex", *words).code == 0
+        again = run("load", image, "-l", LOADER, *words)
+    assert again.code == 0, again.shown
+    expect_all(board, program)
+    assert board.machine.read_memory(beside, len(old)) == old
+
+
+def test_two_loads_at_once_do_not_meet(board: RunningBoard, tmp_path: Path) -> None:
+    image = as_file(build_program("debuggee"), "hex", tmp_path)
+    command = [sys.executable, "-m", "gdbflash", "load", str(image), "-l", str(LOADER), "--connect", board.endpoint]
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE) as one,
+        subprocess.Popen(command, stderr=subprocess.PIPE) as two,
+    ):
+        shown = [each.communicate(timeout=120)[1].decode() for each in (one, two)]
+    codes = sorted((one.returncode, two.returncode))
+    assert codes in ([0, 3], [0, 0]), shown
+    if codes == [0, 3]:
+        assert any("has had the server at" in each for each in shown)
+    expect_all(board, build_program("debuggee"))

@@ -85,7 +85,7 @@ def test_an_sdist_has_what_the_wheel_is_made_of_and_what_it_is_worked_on_with(tm
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
     assert set(known) - inside == {".ci/run", ".gitignore"}
-    assert {"scripts/build-loaders", "gdbflash/board/loader-src/w25q128_h750_qspi.c", "LICENSES.md"} <= inside
+    assert {"scripts/build-loaders", "gdbflash/board/loader-src/w25q128_h750_qspi.c", "gdbflash/LICENSES.md"} <= inside
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in known if name.startswith("gdbflash/")} - packed == set()

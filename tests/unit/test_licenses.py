@@ -1,4 +1,4 @@
-"""LICENSES.md names every package that gdbflash brings, and what each states."""
+"""gdbflash/LICENSES.md names every package that gdbflash brings, and what each states."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def table() -> dict[str, tuple[str, str, str]]:
     """Read the rows: licence, how it is stated, and what it comes with."""
     rows = [
         [cell.strip() for cell in line.strip("|\n").split("|")]
-        for line in (ROOT / "LICENSES.md").read_text("utf-8").splitlines()
+        for line in (ROOT / "gdbflash" / "LICENSES.md").read_text("utf-8").splitlines()
         if line.startswith("| ") and not line.startswith("| package")
     ]
     return {normal(name): (licence, stated, extra) for name, licence, stated, extra in rows}
