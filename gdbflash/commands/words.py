@@ -57,9 +57,8 @@ _ALSO_CALLED = {"flash": "load", "program": "load", "dump": "read", "download": 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """Give what may have been meant by a word that is none of those known; None where nothing is near."""
-    if word in _ALSO_CALLED:
-        return _ALSO_CALLED[word]
-    return next(iter(difflib.get_close_matches(word, known, 1)), None)
+    near = next(iter(difflib.get_close_matches(word, [*known, *_ALSO_CALLED], 1)), None)
+    return _ALSO_CALLED.get(near, near) if near is not None else None
 
 
 def parse_address(text: str) -> int:

@@ -90,8 +90,8 @@ class Survey:
         while begun < len(pieces):
             answer = self.ask(pieces[begun : begun + self.most_pieces])
             begun += len(answer)
-            yield answer
             advance(sum(piece.size for piece, _ in answer))
+            yield answer
         if pieces:
             self.done()
 

@@ -171,7 +171,7 @@ def test_bash_completes_commands_and_values() -> None:
 
 
 def test_what_other_tools_call_it_is_known() -> None:
-    for word, meant in (("flash", "load"), ("program", "load"), ("wirte", "write")):
+    for word, meant in (("flash", "load"), ("program", "load"), ("flahs", "load"), ("wirte", "write")):
         done = subprocess.run([*GDBFLASH, word], capture_output=True, check=False, text=True)
         assert done.returncode == 2
         assert f"No such command {word!r}. Did you mean {meant!r}?" in done.stderr
