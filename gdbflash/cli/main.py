@@ -113,9 +113,11 @@ def info(settings: Settings, loader: Path) -> None:
 
 
 @command(commands, "lint")
-def lint(settings: Settings, loader: Path) -> None:
-    """Show what stands out in a loader."""
-    found = load_loader(loader)
+def lint(settings: Settings, loader: Path, images: tuple[str, ...]) -> None:
+    """Show what stands out in a loader, and in images for its memory."""
+    from gdbflash.commands.lint import with_images
+
+    found = with_images(load_loader(loader), images)
     if settings.as_json:
         settings.console.object({"path": found.path, "findings": describe(found)["findings"]})
         return
@@ -133,6 +135,8 @@ def _requesting(name: str) -> None:
         request = REQUESTS[name](loaders, **said)
         if request.takes_stdout:
             _expect_free_stdout(settings)
+        for note in request.notes:
+            settings.observe(note)
         if request.announced is not None:
             settings.observe(request.announced)
         if request.ends_here and not reach.is_named:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gdbflash.commands.lint import boot_notes
 from gdbflash.commands.words import entry_of, load_images, parse_number, whole_range
 from gdbflash.errors import InputError, JsonValue
-from gdbflash.events import Planned, counted
+from gdbflash.events import Noted, Planned, counted
 from gdbflash.images.content import Content
 from gdbflash.images.output import OutputFile, encoded, form_of
 from gdbflash.loaders.loader import ExternalLoader, need
@@ -69,6 +70,11 @@ class Request:
     def announced(self) -> Planned | None:
         """Give what is to be said before it begins."""
         return None
+
+    @property
+    def notes(self) -> tuple[Noted, ...]:
+        """Give what the user should know before it begins."""
+        return ()
 
     @property
     def ends_here(self) -> bool:
@@ -196,6 +202,11 @@ class Load(Request):
     entry: int | None
     mode: VerifyMode
     keep: bool
+
+    @property
+    def notes(self) -> tuple[Noted, ...]:
+        """Say what the boot ROM would not start."""
+        return boot_notes(self.loaders, self.content)
 
     def run(self, flasher: Flasher) -> Outcome:
         """Program all parts, and compare them."""

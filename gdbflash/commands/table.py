@@ -12,6 +12,8 @@ it. An option is a row here alone.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gdbflash.commands.board_options import BOARD, FAULTS
 from gdbflash.commands.grammar import Argument, Command, Files, FrontEnd, Group, Kind, Only, Option
 from gdbflash.commands.shared_options import REACH
@@ -248,13 +250,13 @@ COMMANDS = (
         "lint",
         Group.LOADERS,
         "Say what the author or user of a loader should know about it.",
-        "Needs no target.",
-        (_LOADER_FILE,),
+        "Of images it says what the boot ROM of an STM32N6 would not start. Needs no target.",
+        (_LOADER_FILE, replace(_IMAGES, optional=True)),
         reaches=False,
         examples=(
             ("lint Board.stldr", "What stands out in it?"),
             ("lint Board.stldr --json", "The same for a script"),
-            ("lint Board.stldr --color never", "Plain text"),
+            ("lint Board.stldr fsbl.bin@0x70000000", "Would the boot ROM start it?"),
         ),
     ),
     Command(

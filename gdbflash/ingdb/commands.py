@@ -19,6 +19,7 @@ from gdbflash.commands import kept as recovery
 from gdbflash.commands.doctor import Check, check_target
 from gdbflash.commands.grammar import Command
 from gdbflash.commands.hexdump import hexdump
+from gdbflash.commands.lint import boot_notes, with_images
 from gdbflash.commands.report import Report
 from gdbflash.commands.requests import REQUESTS, file_named, loaders_named, run_options
 from gdbflash.commands.shared_options import REACH
@@ -218,8 +219,9 @@ class Commands:
                 say(f"  {finding.severity}: {finding.message}\n")
 
     def lint(self, _row: Command, said: Said) -> None:
-        """Say what the author or user of a loader should know."""
-        for found in self.parameters.loaders([said["loader"]] if said["loader"] else None):
+        """Say what the author or user of a loader should know, and of images for its memory."""
+        for loader in self.parameters.loaders([said["loader"]] if said["loader"] else None):
+            found = with_images(loader, said["images"] or ())
             for finding in found.findings:
                 say(f"{finding.severity}: {finding.message}\n")
             say(f"{found.path}: {counted(len(found.findings), 'finding')}\n")
@@ -276,6 +278,8 @@ class Commands:
         content, path = load_images(images), ", ".join(images)
         spans = [each.storage.span for each in loaders]
         split_program(content, None, spans, ())  # what is never programmed
+        for note in boot_notes(loaders, content):
+            self.observe(note)
         regions, fault = self._looked_at()
         program = split_program(content, entry_of(images), spans, [each.where for each in regions])
         mode = VerifyMode(said["verify"])
