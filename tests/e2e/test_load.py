@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from gdbflash.board.faces.personality import PERSONALITIES
@@ -254,6 +257,25 @@ def test_a_load_that_is_interrupted_is_made_good_by_the_next(
     assert again.code == 0, again.shown
     expect_all(board, program)
     assert board.machine.read_memory(beside, len(old)) == old
+
+
+def test_what_somebody_at_a_terminal_sees(board: RunningBoard, run: CommandLine) -> None:
+    """Phases one below the other, and what was done as the last line; none wider than the terminal."""
+    program = build_program("debuggee")
+    words = ["-m", "gdbflash", "load", str(program), "-l", str(LOADER), "--connect", board.endpoint]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    child = pexpect.spawn(sys.executable, words, env=environment, encoding="utf-8", timeout=60, dimensions=(24, 80))
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0, child.before
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", str(child.before))
+    lines = [line.rpartition("\r")[2].rstrip() for line in plain.replace("\r\n", "\n").splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert any(re.match(r"program +1\.5\d\d KiB .*\(internal flash\)", line) for line in lines), lines
+    entry = entry_point(program)
+    assert entry is not None
+    assert f"loaded and compared, start address 0x{entry & ~1:08x}" in " ".join(lines)
+    assert run("verify", program, "-l", LOADER, "--connect", board.endpoint).code == 2  # internal flash is no storage
 
 
 def test_two_loads_at_once_do_not_meet(board: RunningBoard, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from gdbflash.board.faces import rspsession
 from gdbflash.board.faces.stlinktcp import StlinkServer
 from gdbflash.board.soc.flashif import FlashInterface
-from gdbflash.images.formats import load_image
+from gdbflash.images.formats import hex_text, load_image
 from gdbflash.ranges import Range
 from tests.support.boards import GDBS, LOADER, RunningBoard, running_board
 from tests.support.debuggee import FLASH
@@ -146,6 +146,21 @@ def test_flash_that_reads_back_otherwise_leaves_what_lay_beside_in_a_file(
         shown = terminal.run("gdbflash load")
         assert "beside the program are safe in" in shown
         assert "The program is not what was loaded" in shown
+
+
+@each_gdb
+def test_a_hex_file_is_loaded_too(gdb: Path, board: RunningBoard, tmp_path: Path) -> None:
+    program = build_program("debuggee")
+    content = load_image(program)
+    image = tmp_path / "program.hex"
+    image.write_text(hex_text([(each.address, content.read(each)) for each in content.ranges]), "ascii")
+    for terminal in sit_down(gdb, board, None, tmp_path / "state"):
+        assert f"All of {image} compared." in terminal.run(f"gdbflash load {image}")
+        for address, data in stretches(content):
+            if address < FLASH:
+                assert board.machine.read_memory(address, len(data)) == data
+            else:
+                assert bytes(board.chip.memory[address - FLASH :][: len(data)]) == data
 
 
 def load_entry(program: Path) -> int:
