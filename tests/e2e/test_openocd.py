@@ -331,11 +331,12 @@ def test_an_openocd_that_never_reconnects_has_to_be_restarted_and_this_is_said(
             stlink.link.failure, stlink.link.fail_after = LinkFailure.HANG_UP, stlink.link.commands // 2
             code, events, _ = job.run()
             assert (code, error_of(events)["kind"]) == (3, "connection-lost")
-            assert str(error_of(events)["message"]).endswith("and restart the server.")
+            assert "and restart the server." in str(error_of(events)["message"])
             stlink.link.fail_after = None
             code, events, _ = job.run()
             assert code == 3
-            assert str(error_of(events)["message"]).endswith(("and restart the server.", "went away, restart it."))
+            message = str(error_of(events)["message"])
+            assert any(advice in message for advice in ("and restart the server.", "went away, restart it."))
         with running_openocd(stlink.port, transport) as openocd:
             job.bench.openocd = openocd
             assert job.run()[0] == 0
