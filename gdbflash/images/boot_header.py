@@ -11,8 +11,9 @@ from dataclasses import dataclass
 MAGIC = b"STM2"
 _BASE = struct.Struct("<4s 96s 11I 16x")
 """Magic, signature, checksum of the payload, header version, length of the payload, entry point, reserved, load
-address, reserved, version of the image, extension flags, length of the extensions, type; then reserved bytes, and
-length and hash of a non-secure payload (UM3234 "How to proceed with boot ROM on STM32N6 MCUs", STM32 header v2.3)."""
+address, reserved, version of the image, extension flags, length of the extensions, type; then reserved bytes. The
+fields and their order are those of ST's wiki, "STM32 header for binary files", version 2; length at 0x6C and entry
+point at 0x70 of version 2.3 are quoted of UM3234 in ST's forum, which puts 96 bytes of signature before them."""
 BASE_SIZE = _BASE.size
 """Bytes without extensions."""
 _AUTHENTICATED, _ENCRYPTED = 1 << 0, 1 << 1
