@@ -24,7 +24,7 @@ How a write travels, down to the chip and up again:
   `cli.main` makes an exit code of it.
 
 What may import what stands in each sub-package's docstring and is held by `tests/unit/test_imports.py`. Where to put
-what: a server in `servers.profiles`, a device in `onchip.device_table`, a chip of the virtual board in
+what: a server in `servers.profiles`, a device in `onchip.device.table`, a chip of the virtual board in
 `board.chips.facts`, a kind of loader file in `loaders`, a command or an option in `commands.table`: each says there
 what else it takes. What users of earlier versions have to know goes into CHANGES.md.
 """

@@ -27,6 +27,7 @@ from gdbflash.board.soc.mdma import Mdma
 from gdbflash.board.soc.peripherals import Itm
 from gdbflash.board.soc.quadspi import Quadspi
 from gdbflash.board.soc.timer import TIMERS, Timer
+from gdbflash.board.soc.watchdog import IndependentWatchdog
 from gdbflash.board.soc.window import WindowMapping
 
 FLASH_IRQ, QUADSPI_IRQ, MDMA_IRQ = 4, 92, 122
@@ -112,6 +113,7 @@ class Machine:
         )
         self.quadspi.on_request = mdma.pump
         self.soc.attach_quadspi(self.quadspi, mdma)
+        self.watchdog = self._independent_watchdog()
         self._timers = [self._timer(*entry) for entry in TIMERS]
         self._armed: set[Timer] = set()
         self.soc.on_clock_change = self._clock_changed
@@ -139,6 +141,24 @@ class Machine:
         self._thread = threading.Thread(target=self._run, name="board core", daemon=True)
         self._thread.start()
 
+    def _independent_watchdog(self) -> IndependentWatchdog:
+        dbgmcu, interface = self.soc.dbgmcu, self.soc.flash_interface
+
+        def bite() -> None:
+            self.soc.rcc.by_watchdog = True
+            self.processor.reset_requested()
+
+        watchdog = IndependentWatchdog(
+            self.clock,
+            lambda: interface.starts_watchdog,
+            lambda: not self._running and dbgmcu.freezes_watchdog,
+            bite,
+            self.processor.timer_changed,
+        )
+        self.soc.on_freeze = watchdog.settle
+        self.soc.space.attach(watchdog)
+        return watchdog
+
     def _timer(self, base: int, irq: int, bus: str, bit: int, wide: bool) -> Timer:
         def hertz() -> float:
             return self.soc.rcc.timer_hz(bus)
@@ -161,6 +181,7 @@ class Machine:
 
     def _before_run(self) -> None:
         self._window.update()
+        self.watchdog.settle()
         if self.quadspi.next_event() is not None:
             self.quadspi.tick()
         for timer in tuple(self._armed):
@@ -170,8 +191,8 @@ class Machine:
 
     def _next_event(self) -> float | None:
         due = [timer.next_update() for timer in self._armed]
-        poll = self.quadspi.next_event()
-        return min(due if poll is None else [*due, poll], default=None)
+        due += [each for each in (self.quadspi.next_event(), self.watchdog.next_event()) if each is not None]
+        return min(due, default=None)
 
     # -- counters ---------------------------------------------------------------------------------------------
 
@@ -230,6 +251,7 @@ class Machine:
             self._cond.wait_for(lambda: bool(self._wanted), self.clock.host_seconds(seconds))
 
     def _halt(self, reason: HaltReason) -> None:
+        self.watchdog.settle()
         self.processor.cycles.stop()
         self.processor.enter_debug()
         self._running = False
@@ -283,6 +305,7 @@ class Machine:
         with self._cond:
             self._raise_failure()
             if not self._running and not self._closed:
+                self.watchdog.settle()
                 core = self.processor.core
                 self._step_first = core.registers.pc in core.breakpoints
                 self._running = True

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from gdbflash.errors import GdbflashError, PlanError, TargetError
 from gdbflash.loaders.loader import ExternalLoader
-from gdbflash.onchip.device_table import DEVICES
-from gdbflash.onchip.devices import CPUID_ADDRESS, ram_around
+from gdbflash.onchip.device.lookup import CPUID_ADDRESS, ram_around
+from gdbflash.onchip.device.read_protection import MEANING, protection_level
+from gdbflash.onchip.device.table import DEVICES
 from gdbflash.onchip.placement import DeviceIdentity, identify
 from gdbflash.onchip.plan_layout import plan_layout
 from gdbflash.options import After
@@ -63,6 +64,9 @@ def check_target(target: Target, loaders: tuple[ExternalLoader, ...], ram: Range
     else:
         unit = f", unique ID {device.unit}" if device.unit else ""
         yield Check("device", True, f"{DEVICES[device.device_id].name} (DEV_ID 0x{device.device_id:03X}){unit}")
+    level = protection_level(target, device.device_id)
+    if level is not None:
+        yield Check("read protection", None if level else True, f"it is {MEANING[level]}")
     if not loaders:
         yield _known_ram(device, ram)
     for loader in loaders:

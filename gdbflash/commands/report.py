@@ -20,8 +20,8 @@ from gdbflash.errors import CommandRefused, GdbflashError, InputError, TargetErr
 from gdbflash.events import Advanced, Event, Finished, Started, Waited, bytes_in_words
 from gdbflash.images.output import OutputFile
 from gdbflash.loaders.loader import ExternalLoader
-from gdbflash.onchip.device_table import DEVICES
-from gdbflash.onchip.devices import CPUID_ADDRESS
+from gdbflash.onchip.device.lookup import CPUID_ADDRESS
+from gdbflash.onchip.device.table import DEVICES
 from gdbflash.onchip.placement import identify
 from gdbflash.ranges import Range
 from gdbflash.target import Target

@@ -174,6 +174,7 @@ class Flasher:
             try:
                 if self._loaded is not None:
                     self._loaded.check_guards()
+                    self._loaded.watchdog.put_back()
             finally:
                 self._leave_as(after)
 
@@ -218,6 +219,7 @@ class Flasher:
             earlier, self._loaded = self._loaded, None
             if earlier is not None:
                 earlier.check_guards()  # the next one's image lies over them
+                earlier.watchdog.put_back()
             options, save = self._loading()
             with self._phases.phase("init", label=loader.storage.name):
                 self._loaded = load(self._target, loader, options, self._phases, save, self._folder)

@@ -17,7 +17,8 @@ from gdbflash.flash.kept_files import KeptFile, KeptSector, Origin
 from gdbflash.flash.phases import Phases
 from gdbflash.images.content import Content
 from gdbflash.images.formats import hex_text
-from gdbflash.onchip.devices import internal_erased_value
+from gdbflash.onchip.device.lookup import internal_erased_value
+from gdbflash.onchip.device.read_protection import check_open
 from gdbflash.onchip.placement import identify
 from gdbflash.onchip.state import Identity
 from gdbflash.plan.delta import not_erased
@@ -47,8 +48,11 @@ class Internal:
         """Program flash, then RAM, and compare both; returns the bytes kept beside it.
 
         Bytes of touched blocks that the program does not cover are read twice, and lie in a recovery file until all is
-        compared. PC is the program's entry afterwards. Raises TargetError, Mismatch, OutputError.
+        compared. PC is the program's entry afterwards. Raises PrepareError where read protection forbids it,
+        TargetError, Mismatch, OutputError.
         """
+        if program.flash:
+            check_open(self._target, self._device.device_id)
         kept = self._beside(program.flash, regions) if keep and program.flash else _NOTHING
         whole = program.flash.over(kept)
         kept, blank = self._told_apart(kept)

@@ -96,11 +96,21 @@ def likely_cause(seen: Evidence) -> Cause:
     """Find the likely cause: a stack that ran out or code that was overwritten before what came of it."""
     how = stopped_by(seen)
     return (
-        _stack_cause(seen)
+        _watchdog_cause(seen)
+        or _stack_cause(seen)
         or (_fault_cause(seen) if how in (StoppedBy.FAULT, StoppedBy.LOCKUP) else None)
         or _overwritten_cause(seen)
         or _interrupt_cause(seen)
         or (_time_cause(seen) if how is StoppedBy.TIMEOUT else _halt_cause(seen))
+    )
+
+
+def _watchdog_cause(seen: Evidence) -> Cause | None:
+    if not seen.watchdog_hit:
+        return None
+    return Cause(
+        f"the independent watchdog (IWDG) has reset the device, and the core is at 0x{seen.stop.pc:08X}",
+        "Option bytes or the program start it: use --before reset, or set the option bytes so that only software does.",
     )
 
 

@@ -15,6 +15,7 @@ from gdbflash.errors import ConnectionLost, GdbflashError, MemoryAccessError
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import faults
 from gdbflash.onchip.call import Call, Unreturned
+from gdbflash.onchip.device import watchdog
 from gdbflash.onchip.faults import ExceptionReturn, Frame
 from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_left, stack_used
 from gdbflash.ranges import Range
@@ -79,6 +80,8 @@ class Evidence:
     """Addresses of the loader's variables that registers pointed to then, with values that stayed the same."""
     late_result: int | None = None
     """r0 of a call that returned while samples were taken."""
+    watchdog_hit: bool = False
+    """The core is in no code of the loader, and the device says that its independent watchdog has reset it."""
     remarks: tuple[str, ...] = ()
     lost: ConnectionLost | None = None
     """Why nothing more could be looked at."""
@@ -148,8 +151,15 @@ class _Looks:
         return {name: int.from_bytes(value, "little") for name, value in read.items() if value}
 
 
-def gather(target: Target, call: Call, unreturned: Unreturned, layout: Layout, loader: ExternalLoader) -> Evidence:
-    """Look at a halted core whose call did not return.
+def gather(
+    target: Target,
+    call: Call,
+    unreturned: Unreturned,
+    layout: Layout,
+    loader: ExternalLoader,
+    device_id: int | None = None,
+) -> Evidence:
+    """Look at a halted core whose call did not return; device_id: DEV_ID, where it is known.
 
     Lets the core go on for short times when the call's time was up; it is halted afterwards, and nothing else of it is
     changed. Raises nothing of gdbflash.
@@ -163,6 +173,9 @@ def gather(target: Target, call: Call, unreturned: Unreturned, layout: Layout, l
         seen = replace(seen, pending_handler=handler if handler >= 0 else None)
     seen = _with_frame(looks, seen)
     seen = _with_code(looks, seen)
+    if not any(seen.stop.pc in each for each in (*loader.owned, layout.entry, layout.routine)):
+        hit = looks.take("The reset flags", lambda: watchdog.has_hit(target, device_id), False)
+        seen = replace(seen, watchdog_hit=hit)
     stack = looks.memory("The stack", layout.stack.address, layout.stack.size)
     if stack:
         seen = replace(

@@ -15,6 +15,7 @@ from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader, need
 from gdbflash.onchip import autopsy, evidence, unfinished
 from gdbflash.onchip.call import Call, Look, Returned, Unreturned, expect_success, perform
+from gdbflash.onchip.device.watchdog import WatchdogCare
 from gdbflash.onchip.digest import Key, Routine
 from gdbflash.onchip.evidence import LOOK_SECONDS, waits_for_own_tick
 from gdbflash.onchip.initialising import Initialising
@@ -83,12 +84,14 @@ class LoadedLoader:
         """What the places of Write are multiples of."""
         self._irq = options.irq
         self._looked_at: set[str] = set()
+        self.watchdog = WatchdogCare(target, device.device_id, attendance.observe)
         memory = self._load()
         changed = memory.within(joined((*loader.writable, layout.scratch)))
         self.init = Initialising(self, changed, options, attendance)
 
     def _load(self) -> Content:
         """Write the image and read it back; raises PrepareError. Gives what lies there."""
+        self.watchdog.attend()
         memory = initial_memory(self.loader, self.layout, self.routine)
         self._trusted = self.target.disturbances
         for where in memory.ranges:
@@ -157,6 +160,7 @@ class LoadedLoader:
         memory while it runs.
         """
         self._attendance.check()
+        self.watchdog.refresh()
         self._fill(inputs)
         if self._overwritten():
             operation = self._operation
@@ -176,7 +180,9 @@ class LoadedLoader:
             raise
         if isinstance(outcome, Unreturned):
             self.check_own_code(scaled.function)
-            raise autopsy.explain(evidence.gather(self.target, scaled, outcome, self.layout, self.loader))
+            raise autopsy.explain(
+                evidence.gather(self.target, scaled, outcome, self.layout, self.loader, self.device.device_id)
+            )
         self._attendance.observe(
             Detailed(
                 "call",

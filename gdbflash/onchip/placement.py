@@ -12,8 +12,8 @@ from gdbflash.errors import PrepareError, TargetError
 from gdbflash.events import Detailed
 from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader
-from gdbflash.onchip.device_table import DEVICES
-from gdbflash.onchip.devices import CPUID_ADDRESS, idcode_addresses, ram_around
+from gdbflash.onchip.device.lookup import CPUID_ADDRESS, idcode_addresses, ram_around
+from gdbflash.onchip.device.table import DEVICES
 from gdbflash.onchip.digest import Routine
 from gdbflash.onchip.layout import PAINT, WORD, Layout
 from gdbflash.onchip.plan_layout import plan_layout

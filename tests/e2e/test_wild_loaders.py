@@ -10,7 +10,7 @@ import pytest
 from gdbflash.board.mishaps.occasion import Occasion
 from gdbflash.board.mishaps.places import Flip, Mishap, Return
 from gdbflash.loaders.stldr import load_loader
-from gdbflash.onchip.devices import ram_around
+from gdbflash.onchip.device.lookup import ram_around
 from gdbflash.onchip.plan_layout import plan_layout
 from tests.support.boards import LOADER, running_board
 from tests.support.cbuild import build

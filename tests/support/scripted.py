@@ -30,7 +30,7 @@ LOADER = replace(
 )
 UNIT = bytes(range(1, 13))
 _FIXED = {0xE000ED00: (0x411FC270).to_bytes(4, "little"), 0x5C001000: (0x450).to_bytes(4, "little"), 0x1FF1E800: UNIT}
-"""CPUID of a Cortex-M7, DBGMCU_IDCODE of an STM32H750 and its unique ID, as `onchip.device_table` has them."""
+"""CPUID of a Cortex-M7, DBGMCU_IDCODE of an STM32H750 and its unique ID, as `onchip.device.table` has them."""
 _INPUTS = struct.Struct("<10I")
 _RESULTS = struct.Struct("<5I")
 _RUN = struct.Struct("<6I")

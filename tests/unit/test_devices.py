@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from gdbflash.onchip.device_table import DEVICES, WITHOUT_DEVICE_ID, Device, Protection
-from gdbflash.onchip.devices import ram_around
+from gdbflash.onchip.device.lookup import ram_around
+from gdbflash.onchip.device.table import DEVICES, WITHOUT_DEVICE_ID, Device, Protection
 
 # The lines of the STM32 family, with the DEV_ID of each reference manual's chapter on debug support.
 LINES = {
@@ -59,6 +59,7 @@ def test_what_is_said_of_a_device_makes_sense(device: Device) -> None:
     assert device.unique_id is not None
     assert device.unique_id % 4 == 0
     assert device.protection is not None or device.line in ("H7R/S", "N6")
+    assert device.watchdog is not None or device.line in ("H7R/S", "N6", "U3")
 
 
 def test_levels_of_read_protection() -> None:

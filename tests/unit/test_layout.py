@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gdbflash.errors import PlanError
 from gdbflash.loaders.static_base import StaticBase
-from gdbflash.onchip.devices import idcode_addresses, ram_around
+from gdbflash.onchip.device.lookup import idcode_addresses, ram_around
 from gdbflash.onchip.digest import Key, Routine
 from gdbflash.onchip.layout import Layout
 from gdbflash.onchip.plan_layout import plan_layout

@@ -2,8 +2,9 @@
 
 What belongs here: bank 1 with its one sector, its write buffer, locks, flags and option bytes. Operations take no board
 time, so that BSY1, QW1 and OPT_BUSY always read zero. A flash word that was programmed twice has no valid ECC: it is
-a double error whenever it is read, though by chance a real one may read well. Not modelled: PCROP, secure areas and
-read protection, whose option bytes are kept; the CRC unit; OTP; registers of bank 2, which the part does not have.
+a double error whenever it is read, though by chance a real one may read well. At read protection level 1
+neither debugger nor core get at the array, as there is always a debugger. Not modelled: PCROP and secure areas, whose
+option bytes are kept; the CRC unit; OTP; registers of bank 2, which the part does not have.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _FLAGS = 0x1FEF0000
 """Flags of SR1; their interrupt enables in CR1 and their clear bits in CCR1 are at the same places."""
 _OPTCHANGEERR = 1 << 30
 _OPTSR_BITS = 0xFFFFFFFF & ~(_OPTCHANGEERR | 1)
+_IWDG1_SW = 1 << 4
 _RDP_LEVEL_0, _RDP_LEVEL_2 = 0xAA, 0xCC
 
 _OPEN, _SHUT = 2, 3
@@ -115,6 +117,11 @@ class FlashInterface(Registers):
         self._keys = dict.fromkeys(self._KEYS, 0)
         self._filled = 0
         self._update_interrupt()
+
+    @property
+    def starts_watchdog(self) -> bool:
+        """Whether each reset starts IWDG1: its option bit IWDG1_SW is clear (4.9.9)."""
+        return not self.words[_OPTSR_CUR] & _IWDG1_SW
 
     def _take_key(self, register: int, value: int) -> None:
         """Open a lock with two keys in order; after any other sequence it stays shut until reset (4.5.1)."""
@@ -201,6 +208,7 @@ class FlashInterface(Registers):
 
     def store(self, offset: int, data: bytes) -> None:
         """Take a store into the array: it goes into the write buffer, or is lost with a flag, never a bus error."""
+        self._check_open(offset)
         while data:
             word, at = divmod(offset, FLASH_WORD)
             count = min(len(data), FLASH_WORD - at)
@@ -208,7 +216,8 @@ class FlashInterface(Registers):
             offset, data = offset + count, data[count:]
 
     def check(self, offset: int, size: int) -> None:
-        """Check the ECC of what is to be read (4.7.7); raises BusError."""
+        """Check read protection, and the ECC of what is to be read (4.7.7); raises BusError."""
+        self._check_open(offset)
         for start, length in self.unreadable:
             first = max(start, offset)
             if first < min(start + length, offset + size):
@@ -216,6 +225,11 @@ class FlashInterface(Registers):
                     self.words[_ECC_FA1R] = first // FLASH_WORD
                 self._raise(_DBECCERR)
                 raise BusError(self._array.base + first)
+
+    def _check_open(self, offset: int) -> None:
+        """Refuse what is read or written at another level of read protection than 0 (4.5.3); raises BusError."""
+        if self.words[_OPTSR_CUR] >> 8 & 0xFF != _RDP_LEVEL_0:
+            raise BusError(self._array.base + offset)
 
     def overwrite(self, offset: int, data: bytes) -> None:
         """Let the array hold data, with a valid ECC."""

@@ -137,11 +137,21 @@ class Syscfg(Registers):
 class Dbgmcu(Registers):
     """DBGMCU (chapter 60), also behind the debug APB at 0xE00E1000."""
 
+    _APB4FZ1, _IWDG1 = 0x54, 1 << 18
+
     def __init__(self, base: int) -> None:
         super().__init__(base, 0x400, reset_values={0x00: IDCODE})
+        self.on_freeze: Callable[[], None] = lambda: None
+        """Called before what stands still in debug may change."""
+
+    @property
+    def freezes_watchdog(self) -> bool:
+        """Whether IWDG1 stands still while the core is halted."""
+        return bool(self.words.get(self._APB4FZ1, 0) & self._IWDG1)
 
     def write_word(self, offset: int, value: int) -> None:
         """Write a word; the identity stays."""
+        self.on_freeze()
         if offset:
             super().write_word(offset, value)
 
@@ -168,9 +178,12 @@ class Soc:
         """How often each address of a peripheral without clock was accessed."""
         self.rcc = Rcc(hse_hz, self._clocks_changed)
         self.flash_interface = FlashInterface(self.flash)
-        dbgmcu = Dbgmcu(0x5C001000)
+        self.dbgmcu = dbgmcu = Dbgmcu(0x5C001000)
         alias = Dbgmcu(0xE00E1000)
         alias.words = dbgmcu.words
+        self.on_freeze: Callable[[], None] = lambda: None
+        """Called before what stands still in debug may change."""
+        dbgmcu.on_freeze = alias.on_freeze = lambda: self.on_freeze()
         for peripheral in (self.rcc, Pwr(), Syscfg(), self.flash_interface, dbgmcu, alias):
             self.space.attach(peripheral)
         self.gpio = [Gpio(port) for port in range(11)]

@@ -38,8 +38,8 @@ _RESET = {
     0x40: 0x01010280,
     0xDC: 0x00000000,
 }
-_FLAGS_POWER_ON, _FLAGS_SOFTWARE = 0x00FE0000, 0x01420000
-"""RCC_RSR: brown-out, power-on, pin, domain and CPU flags; software reset, which pulls the pin too."""
+_FLAGS_POWER_ON, _FLAGS_SOFTWARE, _FLAGS_WATCHDOG = 0x00FE0000, 0x01420000, 0x04420000
+"""RCC_RSR: brown-out, power-on, pin, domain and CPU flags; software reset, which pulls the pin too; IWDG1 likewise."""
 _D1CPRE = {8: 2, 9: 4, 10: 8, 11: 16, 12: 64, 13: 128, 14: 256, 15: 512}
 
 
@@ -50,6 +50,8 @@ class Rcc(Registers):
         self.hse_hz = hse_hz
         self._on_change = on_change
         self._reset_flags = _FLAGS_POWER_ON
+        self.by_watchdog = False
+        """Whether IWDG1 causes the next reset."""
         self._backup: dict[int, int] = {_BDCR: 0}
         super().__init__(0x58024400, 0x400, reset_values=_RESET)
 
@@ -102,7 +104,8 @@ class Rcc(Registers):
     def reset(self) -> None:
         """Do a system reset: the backup domain and the flags of the cause stay."""
         super().reset()
-        self._reset_flags |= _FLAGS_SOFTWARE
+        self._reset_flags |= _FLAGS_WATCHDOG if self.by_watchdog else _FLAGS_SOFTWARE
+        self.by_watchdog = False
         self._on_change()
 
     def is_clocked(self, enable_register: int, bit: int) -> bool:

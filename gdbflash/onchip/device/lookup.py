@@ -1,12 +1,12 @@
 """What is known of STM32 devices: where their RAM lies and which unit this one is.
 
-What belongs here: pure look-ups in `device_table`.
+What belongs here: pure look-ups in `table`.
 """
 
 from __future__ import annotations
 
 from gdbflash.errors import PlanError
-from gdbflash.onchip.device_table import DEVICES, KIB
+from gdbflash.onchip.device.table import DEVICES, KIB
 from gdbflash.ranges import Range
 
 CPUID_ADDRESS = 0xE000ED00

@@ -1,13 +1,13 @@
 """STM32 devices, line by line, as their reference manuals have them.
 
 What belongs here: data alone. A stretch is RAM without gaps; where members of one DEV_ID differ, or their option bytes
-do, the larger stretch comes first, and the chip decides by a written and read word. Look-ups are in `devices`.
+do, the larger stretch comes first, and the chip decides by a written and read word. Look-ups are in `lookup`.
 
 To add a device: its DEV_ID, name and RAM in KiB among the members of its line in DEVICES, or a new line; and the DEV_ID
-in `tests/unit/test_devices.py`. Where a new core has DBGMCU_IDCODE at another address, `devices.idcode_addresses` says.
+in `tests/unit/test_devices.py`. Where a new core has DBGMCU_IDCODE at another address, `lookup.idcode_addresses` says.
 
-Source: of each line the manual that is named: the memory map, DBGMCU_IDCODE, the unique device ID registers, and the
-option register that shows the read protection (RDP).
+Source: of each line the manual that is named: the memory map, DBGMCU_IDCODE and its freeze registers, the unique device
+ID registers, the reset flags of RCC, IWDG, and the option register that shows the read protection (RDP).
 """
 
 from __future__ import annotations
@@ -37,6 +37,32 @@ class Protection:
 
 
 @dataclass(frozen=True)
+class Bit:
+    """One bit of a register."""
+
+    register: int
+    number: int
+
+    @property
+    def mask(self) -> int:
+        """The bit in its register's value."""
+        return 1 << self.number
+
+
+@dataclass(frozen=True)
+class Watchdog:
+    """The independent watchdog (IWDG), which an option bit may start at each reset."""
+
+    freeze: Bit
+    """Of DBGMCU: it stands still while the core is halted."""
+    hit: Bit
+    """Of RCC: it has reset the device since the flags were cleared."""
+    by_software: Bit
+    """Of the current option bytes: only a program starts it; 0: each reset does."""
+    base: int = 0x40003000
+
+
+@dataclass(frozen=True)
 class Device:
     """Members of one DEV_ID: their line and name, RAM stretches, and where unique ID and read protection show."""
 
@@ -52,6 +78,8 @@ class Device:
     """None where no single register tells: H7R/S and N6 have life cycle states instead."""
     erased_value: int = 0xFF
     """Of internal flash: what an erase leaves."""
+    watchdog: Watchdog | None = None
+    """None where it is not known here."""
 
 
 _DTCM_H7 = (0x20000000, 128)
@@ -68,6 +96,22 @@ _M33 = Protection(0x40022040)
 _H5 = Protection(0x40022050, shift=8, open=0xED, locked=0x5C)  # PRODUCT_STATE: open, locked
 _APART = (0, 4, 0x14)
 
+_IWDG_F0 = Watchdog(Bit(0x40015808, 12), Bit(0x40021024, 29), Bit(_OBR, 8))
+_IWDG_F1 = Watchdog(Bit(0xE0042004, 8), Bit(0x40021024, 29), Bit(_OBR, 2))
+_IWDG_F2_F4_F7 = Watchdog(Bit(0xE0042008, 12), Bit(0x40023874, 29), Bit(0x40023C14, 5))
+_IWDG_F3 = Watchdog(Bit(0xE0042008, 12), Bit(0x40021024, 29), Bit(_OBR, 8))
+_IWDG_G0_C0 = Watchdog(Bit(0x40015808, 12), Bit(0x40021060, 29), Bit(0x40022020, 16))
+_IWDG_G4_L4 = Watchdog(Bit(0xE0042008, 12), Bit(0x40021094, 29), Bit(0x40022020, 16))
+_IWDG_H5 = Watchdog(Bit(0xE0044008, 12), Bit(0x44020CF4, 29), Bit(0x40022050, 3))
+_IWDG_H7 = Watchdog(Bit(0x5C001054, 18), Bit(0x580244D0, 26), Bit(0x5200201C, 4), base=0x58004800)
+_IWDG_H7A = Watchdog(Bit(0x5C001054, 18), Bit(0x58024530, 26), Bit(0x5200201C, 4), base=0x58004800)
+_IWDG_L0 = Watchdog(Bit(0x40015808, 12), Bit(0x40021050, 29), Bit(0x4002201C, 20))
+_IWDG_L1 = Watchdog(Bit(0xE0042008, 12), Bit(0x40023834, 29), Bit(0x40023C1C, 20))
+_IWDG_L5 = Watchdog(Bit(0xE0044008, 12), Bit(0x40021094, 29), Bit(0x40022040, 16))
+_IWDG_U0 = Watchdog(Bit(0x40015808, 12), Bit(0x40021094, 29), Bit(0x40022020, 16))
+_IWDG_U5_WBA = Watchdog(Bit(0xE0044008, 12), Bit(0x46020CF4, 29), Bit(0x40022040, 16))
+_IWDG_WB_WL = Watchdog(Bit(0xE004203C, 12), Bit(0x58000094, 29), Bit(0x58004020, 16))
+
 
 def _stretches(*ram: tuple[int, ...]) -> tuple[Range, ...]:
     """Take a start and sizes in KiB for each stretch."""
@@ -82,10 +126,11 @@ def _line(
     id_offsets: tuple[int, int, int] = (0, 4, 8),
     protection: Protection | None = None,
     erased_value: int = 0xFF,
+    watchdog: Watchdog | None = None,
 ) -> dict[int, Device]:
     return {
         device_id: Device(
-            line, f"STM32{name}", manual, _stretches(*ram), unique_id, id_offsets, protection, erased_value
+            line, f"STM32{name}", manual, _stretches(*ram), unique_id, id_offsets, protection, erased_value, watchdog
         )
         for device_id, name, ram in members
     }
@@ -107,6 +152,7 @@ DEVICES: dict[int, Device] = {
         (0x448, "F070xB/F071/F072/F078", _low(16)),
         unique_id=0x1FFFF7AC,
         protection=_F0_F3,
+        watchdog=_IWDG_F0,
     ),
     **_line(
         "F1",
@@ -120,6 +166,7 @@ DEVICES: dict[int, Device] = {
         (0x430, "F101/F103 of XL density", _low(96, 80)),
         unique_id=0x1FFFF7E8,
         protection=_F1,
+        watchdog=_IWDG_F1,
     ),
     **_line(
         "F2",
@@ -127,6 +174,7 @@ DEVICES: dict[int, Device] = {
         (0x411, "F205/F207/F215/F217", _low(128, 96, 64)),
         unique_id=0x1FFF7A10,
         protection=_F2_F4_F7,
+        watchdog=_IWDG_F2_F4_F7,
     ),
     **_line(
         "F3",
@@ -138,6 +186,7 @@ DEVICES: dict[int, Device] = {
         (0x446, "F302xD/xE/F303xD/xE/F398", _low(64)),
         unique_id=0x1FFFF7AC,
         protection=_F0_F3,
+        watchdog=_IWDG_F3,
     ),
     **_line(
         "F4",
@@ -154,10 +203,32 @@ DEVICES: dict[int, Device] = {
         (0x463, "F413/423", _low(320)),
         unique_id=0x1FFF7A10,
         protection=_F2_F4_F7,
+        watchdog=_IWDG_F2_F4_F7,
     ),
-    **_line("F7", "RM0385", (0x449, "F745/746/750/756", _low(320)), unique_id=0x1FF0F420, protection=_F2_F4_F7),
-    **_line("F7", "RM0410", (0x451, "F765/767/769/777/779", _low(512)), unique_id=0x1FF0F420, protection=_F2_F4_F7),
-    **_line("F7", "RM0431", (0x452, "F722/723/730/732/733", _low(256)), unique_id=0x1FF07A10, protection=_F2_F4_F7),
+    **_line(
+        "F7",
+        "RM0385",
+        (0x449, "F745/746/750/756", _low(320)),
+        unique_id=0x1FF0F420,
+        protection=_F2_F4_F7,
+        watchdog=_IWDG_F2_F4_F7,
+    ),
+    **_line(
+        "F7",
+        "RM0410",
+        (0x451, "F765/767/769/777/779", _low(512)),
+        unique_id=0x1FF0F420,
+        protection=_F2_F4_F7,
+        watchdog=_IWDG_F2_F4_F7,
+    ),
+    **_line(
+        "F7",
+        "RM0431",
+        (0x452, "F722/723/730/732/733", _low(256)),
+        unique_id=0x1FF07A10,
+        protection=_F2_F4_F7,
+        watchdog=_IWDG_F2_F4_F7,
+    ),
     **_line(
         "G0",
         "RM0444, RM0454",
@@ -167,6 +238,7 @@ DEVICES: dict[int, Device] = {
         (0x467, "G0B0/G0B1/G0C1", _low(144, 128)),
         unique_id=0x1FFF7590,
         protection=_G_L4,
+        watchdog=_IWDG_G0_C0,
     ),
     **_line(
         "G4",
@@ -176,6 +248,7 @@ DEVICES: dict[int, Device] = {
         (0x479, "G491/4A1", _low(112, 96)),
         unique_id=0x1FFF7590,
         protection=_G_L4,
+        watchdog=_IWDG_G4_L4,
     ),
     **_line(
         "C0",
@@ -187,8 +260,9 @@ DEVICES: dict[int, Device] = {
         (0x493, "C071", _low(24)),
         unique_id=0x1FFF7550,
         protection=_G_L4,
+        watchdog=_IWDG_G0_C0,
     ),
-    **_line("H5", "RM0492", (0x474, "H503", _low(32)), unique_id=0x08FFF800, protection=_H5),
+    **_line("H5", "RM0492", (0x474, "H503", _low(32)), unique_id=0x08FFF800, protection=_H5, watchdog=_IWDG_H5),
     **_line(
         "H5",
         "RM0481",
@@ -197,6 +271,7 @@ DEVICES: dict[int, Device] = {
         (0x484, "H562/563/573", _low(640)),
         unique_id=0x08FFF800,
         protection=_H5,
+        watchdog=_IWDG_H5,
     ),
     **_line(
         "H7",
@@ -204,6 +279,7 @@ DEVICES: dict[int, Device] = {
         (0x450, "H742/743/745/747/750/753/755/757", ((0x24000000, 512, 384), _DTCM_H7)),
         unique_id=0x1FF1E800,
         protection=_H7,
+        watchdog=_IWDG_H7,
     ),
     **_line(
         "H7",
@@ -211,6 +287,7 @@ DEVICES: dict[int, Device] = {
         (0x480, "H7A3/7B3/7B0", ((0x24000000, 1024), _DTCM_H7)),
         unique_id=0x08FFF800,
         protection=_H7,
+        watchdog=_IWDG_H7A,
     ),
     **_line(
         "H7",
@@ -218,6 +295,7 @@ DEVICES: dict[int, Device] = {
         (0x483, "H72x/73x", ((0x24000000, 320, 128), _DTCM_H7)),
         unique_id=0x1FF1E800,
         protection=_H7,
+        watchdog=_IWDG_H7,
     ),
     **_line(
         "H7R/S", "RM0477", (0x485, "H7R/7S", ((0x24000000, 456, 128), (0x20000000, 192, 64))), unique_id=0x08FFF800
@@ -232,6 +310,7 @@ DEVICES: dict[int, Device] = {
         unique_id=0x1FF80050,
         id_offsets=_APART,
         protection=_L0,
+        watchdog=_IWDG_L0,
         erased_value=0,
     ),
     **_line(
@@ -242,6 +321,7 @@ DEVICES: dict[int, Device] = {
         unique_id=0x1FF80050,
         id_offsets=_APART,
         protection=_L1,
+        watchdog=_IWDG_L1,
         erased_value=0,
     ),
     **_line(
@@ -253,6 +333,7 @@ DEVICES: dict[int, Device] = {
         unique_id=0x1FF800D0,
         id_offsets=_APART,
         protection=_L1,
+        watchdog=_IWDG_L1,
         erased_value=0,
     ),
     **_line(
@@ -265,6 +346,7 @@ DEVICES: dict[int, Device] = {
         (0x464, "L41x/42x", ((0x20000000, 40, 32), (0x10000000, 8))),
         unique_id=0x1FFF7590,
         protection=_G_L4,
+        watchdog=_IWDG_G4_L4,
     ),
     **_line(
         "L4+",
@@ -273,10 +355,13 @@ DEVICES: dict[int, Device] = {
         (0x471, "L4P5/4Q5", _low(320)),
         unique_id=0x1FFF7590,
         protection=_G_L4,
+        watchdog=_IWDG_G4_L4,
     ),
-    **_line("L5", "RM0438", (0x472, "L552/562", _low(256)), unique_id=0x0BFA0590, protection=_M33),
-    **_line("U0", "RM0503", (0x459, "U031", _low(12, 8)), unique_id=0x1FFF3E50, protection=_G_L4),
-    **_line("U0", "RM0503", (0x489, "U073/U083", _low(40, 32)), unique_id=0x1FFF6E50, protection=_G_L4),
+    **_line("L5", "RM0438", (0x472, "L552/562", _low(256)), unique_id=0x0BFA0590, protection=_M33, watchdog=_IWDG_L5),
+    **_line("U0", "RM0503", (0x459, "U031", _low(12, 8)), unique_id=0x1FFF3E50, protection=_G_L4, watchdog=_IWDG_U0),
+    **_line(
+        "U0", "RM0503", (0x489, "U073/U083", _low(40, 32)), unique_id=0x1FFF6E50, protection=_G_L4, watchdog=_IWDG_U0
+    ),
     **_line(
         "U3",
         "RM0487",
@@ -294,8 +379,11 @@ DEVICES: dict[int, Device] = {
         (0x482, "U575/585", _low(768)),
         unique_id=0x0BFA0700,
         protection=_M33,
+        watchdog=_IWDG_U5_WBA,
     ),
-    **_line("WB", "RM0473", (0x494, "WB10/WB15", _low(12)), unique_id=0x1FFF7590, protection=_WB_WL),
+    **_line(
+        "WB", "RM0473", (0x494, "WB10/WB15", _low(12)), unique_id=0x1FFF7590, protection=_WB_WL, watchdog=_IWDG_WB_WL
+    ),
     **_line(
         "WB",
         "RM0434, RM0471",
@@ -303,6 +391,7 @@ DEVICES: dict[int, Device] = {
         (0x496, "WB30/WB35", _low(32)),
         unique_id=0x1FFF7590,
         protection=_WB_WL,
+        watchdog=_IWDG_WB_WL,
     ),
     **_line(
         "WBA",
@@ -311,9 +400,19 @@ DEVICES: dict[int, Device] = {
         (0x4B2, "WBA2x", _low(128, 96)),
         unique_id=0x0BF90700,
         protection=_M33,
+        watchdog=_IWDG_U5_WBA,
     ),
-    **_line("WBA", "RM0515", (0x4B0, "WBA6x", _low(512, 256)), unique_id=0x0BFA0700, protection=_M33),
-    **_line("WL", "RM0453, RM0461", (0x497, "WL5x/WLEx", _low(64, 32, 20)), unique_id=0x1FFF7590, protection=_WB_WL),
+    **_line(
+        "WBA", "RM0515", (0x4B0, "WBA6x", _low(512, 256)), unique_id=0x0BFA0700, protection=_M33, watchdog=_IWDG_U5_WBA
+    ),
+    **_line(
+        "WL",
+        "RM0453, RM0461",
+        (0x497, "WL5x/WLEx", _low(64, 32, 20)),
+        unique_id=0x1FFF7590,
+        protection=_WB_WL,
+        watchdog=_IWDG_WB_WL,
+    ),
     **_line("N6", "RM0486", (0x486, "N6x5/N6x7", ((0x34180000, 1536, 1024, 512, 256),)), unique_id=0x46009014),
 }
 
