@@ -69,6 +69,22 @@ class Capabilities:
     """How the server was reached, as people write it; empty if that is not known."""
 
 
+class CoreState(enum.Enum):
+    """What a server says of a core that is not the one under debug."""
+
+    RUNNING = "running"
+    HALTED = "halted"
+    UNSEEN = "unseen"
+    """It is in reset, without power or not there."""
+
+
+class OtherCore(NamedTuple):
+    """Another core of the same chip, by the server's name for it."""
+
+    name: str
+    state: CoreState
+
+
 class Beside(NamedTuple):
     """Bytes that are written while the core runs."""
 
@@ -132,11 +148,23 @@ class Target(Protocol):
     def reset_and_halt(self) -> None:
         """Reset the MCU and leave it halted before its first instruction; raises PrepareError."""
 
-    def reset_and_run(self) -> None:
-        """Reset the MCU and leave it running; the target can only be closed afterwards."""
+    def reset_and_run(self, others: Iterable[str] = ()) -> None:
+        """Reset the MCU and leave it running; the target can only be closed afterwards.
+
+        others: the names of other cores that are to run afterwards too, where the reset halts them.
+        """
 
     def resume(self) -> None:
         """Let the core go on from PC; the target can only be closed afterwards."""
+
+    def other_cores(self) -> tuple[OtherCore, ...]:
+        """List the other cores of the chip that the server knows of; empty where it knows of none, or cannot tell."""
+
+    def hold_core(self, name: str) -> None:
+        """Halt another core; raises CommandRefused."""
+
+    def let_core_go(self, name: str) -> None:
+        """Let another core that is halted go on from where it is; raises CommandRefused."""
 
     def flash_regions(self) -> tuple[FlashRegion, ...]:
         """List the internal flash that the server says it programs; empty where it says nothing."""

@@ -29,6 +29,7 @@ from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import quiesce
 from gdbflash.onchip.call import Call, Returned
+from gdbflash.onchip.device.cores import OtherCores
 from gdbflash.onchip.faults import exception_name
 from gdbflash.onchip.loaded import LoadedLoader, Operation, find_room, load
 from gdbflash.onchip.placement import identify
@@ -120,6 +121,8 @@ class Flasher:
         self._calls_before = 0
         self._restoring: KeptFile | None = None
         self._mine = contextlib.ExitStack()
+        self._others = OtherCores(target, observe)
+        self._device_id: int | None = None
 
     def __enter__(self) -> Flasher:
         self._claim()
@@ -138,14 +141,17 @@ class Flasher:
 
     def _claim(self) -> None:
         """Have the target for this process alone; raises TargetInUse."""
-        unit = identify(self._target, 0).unit
+        device = identify(self._target, 0)
+        unit, self._device_id = device.unit, device.device_id
         place = self._target.capabilities.place or self._target.capabilities.server
         what = f"the unit {unit}" if unit else f"the target at {place}"
         self._mine.enter_context(held(unit or place, what, lambda said: self._observe(Noted("no-lock", said))))
 
     def _take(self) -> None:
+        self._others.look()
         if self._options.before is Before.RESET:
             self._target.reset_and_halt()
+        self._others.hold(self._device_id)
         if self._options.after in (After.RUN, After.RESTORE):
             try:
                 self._registers = self._target.read_registers(sorted(self._target.capabilities.registers))
@@ -180,9 +186,10 @@ class Flasher:
 
     def _leave_as(self, after: After) -> None:
         if after is After.RESET:
-            self._target.reset_and_run()
+            self._target.reset_and_run(self._others.ran)
         elif after is After.HALT:
-            self._observe(Noted("halted", "The target stays halted, with the loader in its RAM."))
+            too = "".join(f", and so does {name}" for name in self._others.held)
+            self._observe(Noted("halted", f"The target stays halted, with the loader in its RAM{too}."))
         else:
             self._put_back_memory()
             # Thread mode first: in the handler that a fault leads to, SP is MSP and SPSEL cannot be set (B1.4.4).
@@ -190,6 +197,7 @@ class Flasher:
             self._target.write_registers(self._registers)
             if self._surroundings is not None:
                 quiesce.put_back(self._target, self._surroundings)
+            self._others.let_go()
             if after is After.RUN:
                 self._target.resume()
 
@@ -203,9 +211,11 @@ class Flasher:
     def _leave_untouched(self) -> None:
         """Leave a target as asked that could not be taken: nothing in it was changed, but connecting has halted it."""
         if self._options.after is After.RESET:
-            self._target.reset_and_run()
-        elif self._options.after is After.RUN:
-            self._target.resume()
+            self._target.reset_and_run(self._others.ran)
+        elif self._options.after is not After.HALT:
+            self._others.let_go()
+            if self._options.after is After.RUN:
+                self._target.resume()
 
     @property
     def calls(self) -> int:

@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from gdbflash.ingdb.bounds import Bounds, hold_interrupts, interrupted, interrup
 from gdbflash.ingdb.memory import GdbWire, connection_lost, lost_told
 from gdbflash.ingdb.registers import CoreRegisters
 from gdbflash.ingdb.session import UserSession, run
+from gdbflash.servers import cores
 from gdbflash.servers import reset as corereset
 from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile
 from gdbflash.servers.tcl import TclTarget
-from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, Stop, StopReason
+from gdbflash.target import Beside, Capabilities, CoreState, FlashRegion, Instruction, OtherCore, Stop, StopReason
 
 STEP_TIMEOUT = 5.0
 """Seconds for one instruction; OpenOCD sees the end of it within its poll of 0.1 s."""
@@ -287,9 +289,15 @@ class GdbTarget:
         self._session.is_current = False  # there is no program any more to come back to
         corereset.reset_and_halt(self, self.profile)
 
-    def reset_and_run(self) -> None:
-        """Reset the MCU. The user's GDB holds the core at its first instruction, where `continue` starts it."""
+    def reset_and_run(self, others: Iterable[str] = ()) -> None:
+        """Reset the MCU. The user's GDB holds the core at its first instruction, where `continue` starts it.
+
+        The others run, each as after a reset.
+        """
         self.reset_and_halt()
+        halted = {each.name for each in self.other_cores() if each.state is CoreState.HALTED}
+        for name in halted & {*others}:
+            self._give_back(partial(self.let_core_go, name))
 
     def resume(self) -> None:
         """Let the core go on from PC, with the user's breakpoints set, as soon as the target is closed."""
@@ -314,6 +322,18 @@ class GdbTarget:
                     raise KeyboardInterrupt from None
                 raise
         self.forget_registers()
+
+    def other_cores(self) -> tuple[OtherCore, ...]:
+        """List the other cores of the chip that the server knows of; empty where it cannot tell."""
+        return cores.other_cores(self, self.profile)
+
+    def hold_core(self, name: str) -> None:
+        """Halt another core; raises CommandRefused."""
+        cores.hold(self, self.profile, name)
+
+    def let_core_go(self, name: str) -> None:
+        """Let another core that is halted go on from where it is; raises CommandRefused."""
+        cores.let_go(self, self.profile, name)
 
     def monitor(self, command: str) -> str:
         """Pass a command to the server and return what it printed; raises CommandRefused."""

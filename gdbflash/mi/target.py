@@ -17,12 +17,21 @@ from gdbflash.mi.memory import MiWire
 from gdbflash.mi.return_point import ReturnPoint
 from gdbflash.mi.values import instructions_in, pc_in, registers_in
 from gdbflash.runlog import Trace
+from gdbflash.servers import cores, tcl
 from gdbflash.servers import reset as corereset
-from gdbflash.servers import tcl
 from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
-from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, Stop, StopReason, register_name
+from gdbflash.target import (
+    Beside,
+    Capabilities,
+    FlashRegion,
+    Instruction,
+    OtherCore,
+    Stop,
+    StopReason,
+    register_name,
+)
 from gdbflash.transfers import fill
 
 LOAD_TIMEOUT, LOAD_BYTES_PER_SECOND = 60.0, 4096
@@ -301,7 +310,7 @@ class MiTarget:
             self._check_core()
             raise
 
-    def reset_and_run(self) -> None:
+    def reset_and_run(self, others: Iterable[str] = ()) -> None:  # noqa: ARG002  # all cores run after it
         """Reset the MCU and leave it running; the target can only be closed afterwards."""
         self._disturb()
         self._release(self.profile.reset_run)
@@ -310,6 +319,18 @@ class MiTarget:
         """Let the core go on from PC; the target can only be closed afterwards."""
         self._return.drop()
         self._release(self.profile.resume)
+
+    def other_cores(self) -> tuple[OtherCore, ...]:
+        """List the other cores of the chip that the server knows of; empty where it cannot tell."""
+        return cores.other_cores(self, self.profile)
+
+    def hold_core(self, name: str) -> None:
+        """Halt another core; raises CommandRefused."""
+        cores.hold(self, self.profile, name)
+
+    def let_core_go(self, name: str) -> None:
+        """Let another core that is halted go on from where it is; raises CommandRefused."""
+        cores.let_go(self, self.profile, name)
 
     def monitor(self, command: str) -> str:
         """Pass a command to the server and return what it printed; raises CommandRefused."""

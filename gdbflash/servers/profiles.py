@@ -52,6 +52,18 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class CoreSteps:
+    """How a server that has several cores behind it tells of them and stops one; {name} is what it calls that one."""
+
+    list: str
+    """Prints {NAME TYPE STATE TAP 0} for each of them, with 1 for the one that GDB is connected to."""
+    types: re.Pattern[str]
+    """Which types are cores."""
+    hold: str
+    let_go: str
+
+
+@dataclass(frozen=True)
 class ServerProfile:
     """One GDB server's ways."""
 
@@ -85,6 +97,8 @@ class ServerProfile:
     """Default port of a Tcl interpreter that can do more while the core runs; 0: the server has none."""
     work_area: str = ""
     """A command that prints start and size of the RAM that the server runs code in, and 1 if it restores that RAM."""
+    cores: CoreSteps | None = None
+    """None: it shows one core, whatever the chip has."""
 
 
 _OPTION = r"(?:^| )-(?:{})[ =]?(?P<port>\d+)"
@@ -97,6 +111,17 @@ _OURSELVES = (
 )
 """Arguments that make Python run this package: with `-m` it would first look into the working directory, for this
 package and for all that it imports, and run what lies there."""
+
+# OpenOCD User's Guide, "CPU Configuration", "Other $target_name Commands" and "Target Events"; `resume` takes no name,
+# and `targets` stays for the whole connection.
+_OPENOCD_CORES = CoreSteps(
+    list="monitor lmap each [target names] {format {%s %s %s %s %d} $each [$each cget -type] [$each curstate] "
+    "[$each cget -chain-position] [string equal $each [target current]]}",
+    types=re.compile(r"cortex|hla"),
+    hold="monitor {{{name}}} arp_halt; {{{name}}} arp_waitstate halted 500",
+    let_go="monitor set gdbflash_core [target current]; targets {{{name}}}; set gdbflash_bad [catch resume "
+    "gdbflash_said]; targets $gdbflash_core; if {{$gdbflash_bad}} {{error $gdbflash_said}}",
+)
 
 PROFILES: dict[str, ServerProfile] = {
     profile.name: profile
@@ -126,6 +151,7 @@ PROFILES: dict[str, ServerProfile] = {
             # OpenOCD User's Guide, "Target Configuration": -work-area-phys, since a Cortex-M has no MMU.
             work_area="monitor format {%d %d %d} [[target current] cget -work-area-phys] "
             "[[target current] cget -work-area-size] [[target current] cget -work-area-backup]",
+            cores=_OPENOCD_CORES,
         ),
         ServerProfile(
             name="stlink",

@@ -112,8 +112,17 @@ class InGdb:
     def reset_and_halt(self) -> None:
         self._ask("reset_and_halt")
 
-    def reset_and_run(self) -> None:
-        self._ask("reset_and_run")
+    def reset_and_run(self, others: Iterable[str] = ()) -> None:
+        self._ask("reset_and_run", tuple(others))
+
+    def other_cores(self) -> tuple[Any, ...]:
+        return tuple(self._ask("other_cores"))
+
+    def hold_core(self, name: str) -> None:
+        self._ask("hold_core", name)
+
+    def let_core_go(self, name: str) -> None:
+        self._ask("let_core_go", name)
 
     def resume(self) -> None:
         self._ask("resume")

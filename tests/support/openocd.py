@@ -73,6 +73,7 @@ def running_openocd(
     stlink_port: int,
     transport: str,
     *,
+    before_target: tuple[str, ...] = (),
     before_init: tuple[str, ...] = (),
     target: str = "target/stm32h7x.cfg",
 ) -> Iterator[Openocd]:
@@ -85,6 +86,7 @@ def running_openocd(
             f"tcl_port {tcl_port}",
             "telnet_port disabled",
             *(line.format(port=stlink_port) for line in _INTERFACES[transport]),
+            *before_target,
             f"source [find {target}]",
             *before_init,
             "init",

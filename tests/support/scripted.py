@@ -18,7 +18,16 @@ from gdbflash.onchip.digest import Key, digest
 from gdbflash.onchip.entry import SIZE, Entry
 from gdbflash.onchip.routine_code import DIGEST_CODE, DIGESTS, ENTER, ENTRY_CODE
 from gdbflash.ranges import Range
-from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, Stop, StopReason
+from gdbflash.target import (
+    Beside,
+    Capabilities,
+    CoreState,
+    FlashRegion,
+    Instruction,
+    OtherCore,
+    Stop,
+    StopReason,
+)
 from tests.support.values import KIB, make_loader
 
 RAM = Range(0x24000000, 512 * KIB)
@@ -76,6 +85,10 @@ class ScriptedTarget:
         """Told of each call of a function before it happens."""
         self.capabilities = Capabilities("board", _REGISTERS, place="scripted")
         self.disturbances = 0
+        self.cores: dict[str, CoreState] = {}
+        """Others that the server shows."""
+        self.fixed = dict(_FIXED)
+        """What lies beside RAM, by address."""
         self._ram = bytearray(RAM.size)
         self._registers = dict.fromkeys(sorted(_REGISTERS), 0)
         self._names = {address: name for name, address in loader.functions.items()}
@@ -95,7 +108,7 @@ class ScriptedTarget:
         if mishap is Mishap.LOST and name not in self.loader.functions:
             raise ConnectionLost(f"The connection was lost in {name}.")
         if mishap is Mishap.REFUSED:
-            raise CommandRefused(f"The server refused {name}.")
+            raise CommandRefused(f"The server refused {name}.", command=name, reply="no such thing")
         return mishap
 
     # What `Target` asks for
@@ -104,7 +117,7 @@ class ScriptedTarget:
         self._use("read_memory")
         if address in RAM and address + size <= RAM.end:
             return self._get(address, size)
-        for start, data in _FIXED.items():
+        for start, data in self.fixed.items():
             if start <= address and address + size <= start + len(data):
                 return data[address - start :][:size]
         raise MemoryAccessError(f"0x{address:08X} cannot be read.", address=address, size=size)
@@ -147,9 +160,26 @@ class ScriptedTarget:
 
     def reset_and_halt(self) -> None:
         self._use("reset_and_halt")
+        self._set_cores(CoreState.HALTED, {*self.cores})
 
-    def reset_and_run(self) -> None:
+    def reset_and_run(self, others: Iterable[str] = ()) -> None:
         self._use("reset_and_run")
+        self._set_cores(CoreState.RUNNING, {*others})
+
+    def other_cores(self) -> tuple[OtherCore, ...]:
+        self._use("other_cores")
+        return tuple(OtherCore(name, state) for name, state in self.cores.items())
+
+    def hold_core(self, name: str) -> None:
+        self._use("hold_core")
+        self.cores[name] = CoreState.HALTED
+
+    def let_core_go(self, name: str) -> None:
+        self._use("let_core_go")
+        self.cores[name] = CoreState.RUNNING
+
+    def _set_cores(self, state: CoreState, names: set[str]) -> None:
+        self.cores.update(dict.fromkeys(names & {*self.cores}, state))
 
     def resume(self) -> None:
         self._use("resume")

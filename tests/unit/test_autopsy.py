@@ -15,7 +15,7 @@ from gdbflash.onchip.evidence import Evidence
 from gdbflash.onchip.faults import ExceptionReturn, Frame
 from gdbflash.onchip.layout import PAINT, Layout, stack_used
 from gdbflash.ranges import Range
-from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, Stop, StopReason
+from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, OtherCore, Stop, StopReason
 from tests.support.values import make_loader
 
 LOADER = replace(
@@ -337,10 +337,19 @@ class Halted:
     def reset_and_halt(self) -> None:
         raise AssertionError
 
-    def reset_and_run(self) -> None:
+    def reset_and_run(self, others: Iterable[str] = ()) -> None:  # noqa: ARG002
         raise AssertionError
 
     def resume(self) -> None:
+        raise AssertionError
+
+    def other_cores(self) -> tuple[OtherCore, ...]:
+        raise AssertionError
+
+    def hold_core(self, name: str) -> None:  # noqa: ARG002
+        raise AssertionError
+
+    def let_core_go(self, name: str) -> None:  # noqa: ARG002
         raise AssertionError
 
     def monitor(self, command: str) -> str:

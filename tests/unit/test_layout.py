@@ -119,6 +119,6 @@ def test_ram_comes_from_the_device_or_the_link_address() -> None:
 def test_idcode_is_looked_for_where_the_core_has_it() -> None:
     assert idcode_addresses(0x411FC271, 0x24000004) == (0x5C001000,)
     assert idcode_addresses(0x411FC271, 0x20000004) == (0x5C001000, 0xE0042000)
-    assert idcode_addresses(0x410FC241, 0x20000004) == (0xE0042000,)
+    assert idcode_addresses(0x410FC241, 0x20000004) == (0xE0042000, 0x5C001000)
     assert idcode_addresses(0x410CC601, 0x20000004) == (0x40015800,)
     assert idcode_addresses(0x410FD214, 0x20000004) == (0xE0044000,)

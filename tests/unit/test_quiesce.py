@@ -9,7 +9,7 @@ import pytest
 
 from gdbflash.errors import MemoryAccessError, PrepareError
 from gdbflash.onchip import quiesce
-from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, Stop
+from gdbflash.target import Beside, Capabilities, FlashRegion, Instruction, OtherCore, Stop
 
 RAM = 0x24000000
 LINE = 32
@@ -100,10 +100,19 @@ class Core:
     def reset_and_halt(self) -> None:
         raise AssertionError
 
-    def reset_and_run(self) -> None:
+    def reset_and_run(self, others: Iterable[str] = ()) -> None:  # noqa: ARG002
         raise AssertionError
 
     def resume(self) -> None:
+        raise AssertionError
+
+    def other_cores(self) -> tuple[OtherCore, ...]:
+        raise AssertionError
+
+    def hold_core(self, name: str) -> None:  # noqa: ARG002
+        raise AssertionError
+
+    def let_core_go(self, name: str) -> None:  # noqa: ARG002
         raise AssertionError
 
     def monitor(self, command: str) -> str:

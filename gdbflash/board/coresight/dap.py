@@ -204,9 +204,9 @@ class MemoryAccessPort:
 
 
 class Dap:
-    """The debug port (DPv2) and its three access ports."""
+    """The debug port (DPv2) and its access ports: three, and a fourth with the second core where there is one."""
 
-    def __init__(self, port: DebugPort) -> None:
+    def __init__(self, port: DebugPort, second: DebugPort | None = None) -> None:
         self.unit = DebugUnit(port)
         # CSW: Prot, Mode, AddrInc and Size can be written; the APB-AP has words only.
         ahb = {"idr": 0x84770001, "csw": 0x43800002, "csw_writable": 0x7F000037}
@@ -217,6 +217,10 @@ class Dap:
                 _DebugApb(self.unit), idr=0x54770002, base=APB_ROM_TABLE | 3, csw=0x80000002, csw_writable=0x80000030
             ),
         }
+        if second is not None:  # AHB-AP 3, of the Cortex-M4 (RM0399 section 63.4)
+            beside = DebugUnit(second)
+            self.unit.reset_with, beside.reset_with = beside, self.unit
+            self._access_ports[3] = MemoryAccessPort(beside, base=AHB_ROM_TABLE | 3, **ahb)
         self._control = 0
         self._sticky = 0
         self._result = 0

@@ -85,6 +85,8 @@ class DebugUnit:
         self._entry_noted = False
         self._lockup_taken = False
         self._held_in_reset = False
+        self.reset_with: DebugUnit | None = None
+        """The other core's, which every reset of the system resets too."""
 
     # -- memory -----------------------------------------------------------------------------------------------
 
@@ -334,19 +336,26 @@ class DebugUnit:
 
     def system_reset(self) -> None:
         """Reset as SYSRESETREQ does; VECTRESET too, as the machine has no reset of the processor alone."""
-        self._reset()
+        for unit in self._units:
+            unit._reset()
 
     def hold_reset(self) -> None:
         """Drive NRST low: nothing executes until release_reset()."""
-        if not self._held_in_reset:
-            self._port.reset(halt=True)
-            self._held_in_reset = True
+        for unit in self._units:
+            if not unit._held_in_reset:
+                unit._port.reset(halt=True)
+                unit._held_in_reset = True
 
     def release_reset(self) -> None:
         """Release NRST."""
-        if self._held_in_reset:
-            self._held_in_reset = False
-            self._reset()
+        for unit in self._units:
+            if unit._held_in_reset:
+                unit._held_in_reset = False
+                unit._reset()
+
+    @property
+    def _units(self) -> tuple[DebugUnit, ...]:
+        return (self,) if self.reset_with is None else (self, self.reset_with)
 
     def _reset(self) -> None:
         caught = bool(self._machine_word(DEMCR) & _VC_CORERESET and self._control & C_DEBUGEN)

@@ -77,8 +77,9 @@ class _Refused(Exception):
 class StlinkProbe:
     """The probe; execute() takes one command at a time."""
 
-    def __init__(self, port: DebugPort) -> None:
-        self._dap = Dap(port)
+    def __init__(self, port: DebugPort, second: DebugPort | None = None) -> None:
+        """second: the other core of a device that has two."""
+        self._dap = Dap(port, second)
         self._unit = self._dap.unit
         self._mode = _Mode.MASS_STORAGE
         self._frequency_khz = 1000

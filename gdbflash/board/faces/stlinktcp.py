@@ -114,10 +114,12 @@ class StlinkServer:
     by close().
     """
 
-    def __init__(self, debug_port: DebugPort, port: int = 0, link: StlinkLink | None = None) -> None:
-        """Listen; port 0 takes a free one. Raises OSError."""
+    def __init__(
+        self, debug_port: DebugPort, port: int = 0, link: StlinkLink | None = None, second: DebugPort | None = None
+    ) -> None:
+        """Listen; port 0 takes a free one. second: the other core of a device that has two. Raises OSError."""
         self.link = link if link is not None else StlinkLink()
-        self.probe = StlinkProbe(debug_port)
+        self.probe = StlinkProbe(debug_port, second)
         self.lock = threading.Lock()
         """Held while the probe executes a command."""
         self.connection_ids = itertools.count(1)

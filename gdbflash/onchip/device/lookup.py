@@ -6,7 +6,7 @@ What belongs here: pure look-ups in `table`.
 from __future__ import annotations
 
 from gdbflash.errors import PlanError
-from gdbflash.onchip.device.table import DEVICES, KIB
+from gdbflash.onchip.device.table import DEVICES, KIB, PART_M4, PART_M7
 from gdbflash.ranges import Range
 
 CPUID_ADDRESS = 0xE000ED00
@@ -23,7 +23,6 @@ _SMALLEST: tuple[Range, ...] = (
 # The part number field of CPUID tells the core; the core tells where DBGMCU_IDCODE is (see the manuals above).
 _PART_M0 = 0xC20
 _PART_M0_PLUS = 0xC60
-_PART_M7 = 0xC27
 _PART_M33 = 0xD21
 _PART_M55 = 0xD22
 _IDCODE_M0 = 0x40015800
@@ -42,7 +41,9 @@ def idcode_addresses(cpuid: int, link_address: int) -> tuple[int, ...]:
         return (_IDCODE_M33,)
     if part == _PART_M55:
         return (_IDCODE_N6,)
-    if part == _PART_M7:
+    if part == PART_M4:
+        return (_IDCODE_M3_M4_F7, _IDCODE_H7)  # that of an H7 with two cores
+    if part == PART_M7:
         axi_sram = link_address >> 24 in (0x24, 0x30, 0x38)
         # F7 and H7 share the core; a loader linked into AXI or D2/D3 SRAM can only be for an H7.
         return (_IDCODE_H7,) if axi_sram else (_IDCODE_H7, _IDCODE_M3_M4_F7)

@@ -7,11 +7,13 @@ To add a device: its DEV_ID, name and RAM in KiB among the members of its line i
 in `tests/unit/test_devices.py`. Where a new core has DBGMCU_IDCODE at another address, `lookup.idcode_addresses` says.
 
 Source: of each line the manual that is named: the memory map, DBGMCU_IDCODE and its freeze registers, the unique device
-ID registers, the reset flags of RCC, IWDG, and the option register that shows the read protection (RDP).
+ID registers, the reset flags of RCC, IWDG, the option register that shows the read protection (RDP), and what lets a
+second core run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gdbflash.ranges import Range
@@ -63,6 +65,25 @@ class Watchdog:
 
 
 @dataclass(frozen=True)
+class SecondCore:
+    """The core beside the one under debug, and the bits by any of which it was let out of reset."""
+
+    name: str
+    started: tuple[Bit, ...]
+
+
+@dataclass(frozen=True)
+class TwoCores:
+    """Which members of a DEV_ID have two cores, and by the core under debug (its part in CPUID) which is the other."""
+
+    other: Mapping[int, SecondCore]
+    line: int | None = None
+    """Address of the line identifier; None where members with one core say that no other one was started."""
+    lines: frozenset[str] = frozenset()
+    """Line identifiers of the members with two."""
+
+
+@dataclass(frozen=True)
 class Device:
     """Members of one DEV_ID: their line and name, RAM stretches, and where unique ID and read protection show."""
 
@@ -80,6 +101,8 @@ class Device:
     """Of internal flash: what an erase leaves."""
     watchdog: Watchdog | None = None
     """None where it is not known here."""
+    two_cores: TwoCores | None = None
+    """None where all members have one."""
 
 
 _DTCM_H7 = (0x20000000, 128)
@@ -95,6 +118,22 @@ _H7 = Protection(0x5200201C, shift=8)
 _M33 = Protection(0x40022040)
 _H5 = Protection(0x40022050, shift=8, open=0xED, locked=0x5C)  # PRODUCT_STATE: open, locked
 _APART = (0, 4, 0x14)
+PART_M4, PART_M7 = 0xC24, 0xC27
+"""Part numbers in CPUID (Cortex-M4 TRM, DDI 0439, table 4-1; Cortex-M7 TRM, DDI 0489, table 3-1)."""
+# RM0399: FLASH_OPTSR_CUR has BCM4 and BCM7, by which a core boots with the system, RCC_GCR BOOT_C1 and BOOT_C2, by
+# which the other one lets it; section 64.3, "Line identifier": four characters, such as H745. RM0433 has members with
+# one core and the same DEV_ID.
+_OPTSR_H7, _GCR_H7 = 0x5200201C, 0x580244A0
+_TWO_H7 = TwoCores(
+    {
+        PART_M7: SecondCore("Cortex-M4", (Bit(_OPTSR_H7, 22), Bit(_GCR_H7, 3))),
+        PART_M4: SecondCore("Cortex-M7", (Bit(_OPTSR_H7, 23), Bit(_GCR_H7, 2))),
+    },
+    0x1FF1E8C0,
+    frozenset({"H745", "H747", "H755", "H757"}),
+)
+# RM0453, section 6.4, "CPU2 boot": C2BOOT of PWR_CR4, which is reserved in the STM32WLE (RM0461).
+_TWO_WL = TwoCores({PART_M4: SecondCore("Cortex-M0+", (Bit(0x5800040C, 15),))})
 
 _IWDG_F0 = Watchdog(Bit(0x40015808, 12), Bit(0x40021024, 29), Bit(_OBR, 8))
 _IWDG_F1 = Watchdog(Bit(0xE0042004, 8), Bit(0x40021024, 29), Bit(_OBR, 2))
@@ -127,10 +166,20 @@ def _line(
     protection: Protection | None = None,
     erased_value: int = 0xFF,
     watchdog: Watchdog | None = None,
+    two_cores: TwoCores | None = None,
 ) -> dict[int, Device]:
     return {
         device_id: Device(
-            line, f"STM32{name}", manual, _stretches(*ram), unique_id, id_offsets, protection, erased_value, watchdog
+            line,
+            f"STM32{name}",
+            manual,
+            _stretches(*ram),
+            unique_id,
+            id_offsets,
+            protection,
+            erased_value,
+            watchdog,
+            two_cores,
         )
         for device_id, name, ram in members
     }
@@ -280,6 +329,7 @@ DEVICES: dict[int, Device] = {
         unique_id=0x1FF1E800,
         protection=_H7,
         watchdog=_IWDG_H7,
+        two_cores=_TWO_H7,
     ),
     **_line(
         "H7",
@@ -412,6 +462,7 @@ DEVICES: dict[int, Device] = {
         unique_id=0x1FFF7590,
         protection=_WB_WL,
         watchdog=_IWDG_WB_WL,
+        two_cores=_TWO_WL,
     ),
     **_line("N6", "RM0486", (0x486, "N6x5/N6x7", ((0x34180000, 1536, 1024, 512, 256),)), unique_id=0x46009014),
 }
