@@ -30,7 +30,7 @@ from gdbflash.errors import (
 from gdbflash.events import Advanced, Detailed, Event, Finished, Noted, Observer, Planned, Started, Waited
 from gdbflash.flash.flasher import Checksum, Flasher, Report
 from gdbflash.images.content import Content
-from gdbflash.images.formats import load_image, merge_images
+from gdbflash.images.formats import entry_point, load_image, merge_images
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.loaders.storage import StorageInfo, StorageType
@@ -88,6 +88,7 @@ __all__ = [
     "VerifyMode",
     "Waited",
     "connect",
+    "entry_point",
     "launch",
     "load_image",
     "load_loader",

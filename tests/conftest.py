@@ -20,6 +20,7 @@ FOREIGN = (
     "cli",
     "e2e",
     "ingdb",
+    "integrations/test_labgrid.py",
     "mi/test_client.py",
     "mi/test_find_gdb.py",
     "mi/test_openocd.py",

@@ -31,12 +31,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ingdb": {*COMMANDS, "commands", "servers"},
     "cli": {*COMMANDS, "commands", "servers", "mi", "integrations"},
     "board": {TOP},
+    "contrib": set(),
 }
 
 DOORS: dict[str, dict[str, set[str]]] = {
     "gdbflash.__main__": {"cli": {"gdbflash.cli.main"}},
     "gdbflash.api": {"loaders": set(), "images": set(), "plan": set(), "flash": set(), "mi": {"gdbflash.mi.reach"}},
     "gdbflash.cli.board": {"board": set()},
+    "contrib": {TOP: {"gdbflash"}},
     "board": {TOP: {"gdbflash.errors"}},
 }
 """What single modules may beyond the table, and what of a sub-package alone is allowed; an empty set: all of it."""
@@ -57,6 +59,8 @@ OWNERS: dict[str, set[str]] = {
     "tomli": {"gdbflash.cli.config"},
     "rich": {"gdbflash.cli.console"},
     "click": {"gdbflash.cli.main", "gdbflash.cli.options"},
+    "attr": {"gdbflash.contrib.labgrid"},
+    "labgrid": {"gdbflash.contrib.labgrid"},
     "unicorn": {"gdbflash.board.cpu.engine"},
     "gdb": {
         f"gdbflash.ingdb.{each}"

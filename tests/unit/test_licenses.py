@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 from tests.support.cbuild import ROOT
 
-_EXTRAS = ("gdb", "board")
+_EXTRAS = ("gdb", "board", "labgrid")
 _ELSEWHERE = {"tomli", "colorama", "typing-extensions"}
 """What is needed on other systems or Pythons than this, and need not be installed."""
 
@@ -68,5 +68,7 @@ def test_a_package_states_what_the_table_says(name: str) -> None:
 def test_what_is_under_the_gpl_comes_with_an_extra_alone() -> None:
     assert {name: row[2] for name, row in table().items() if "GPL" in row[0]} == {
         "gdb-for-pwndbg": "`gdb`",
+        "labgrid": "`labgrid`",
+        "pyudev": "`labgrid`",
         "unicorn": "`board`",
     }
