@@ -4,7 +4,7 @@ What belongs here: the `Target` protocol, and the values that cross it. Implemen
 debugger lives: `mi.MiTarget` over GDB/MI, `ingdb.GdbTarget` inside GDB.
 
 Register names are GDB's, in lower case: r0..r12, sp, lr, pc, xpsr, msp, psp, primask, control. A register is
-an unsigned 32-bit number.
+an unsigned 32-bit number. Armv8-M has msplim and psplim, and with TrustZone msp, psp and these with _s and _ns.
 """
 
 from __future__ import annotations
@@ -33,13 +33,19 @@ _REGISTERS = frozenset(
     + ["sp", "lr", "pc", "xpsr", "msp", "psp", "primask", "basepri", "faultmask", "control", "fpscr"]
     + [f"s{number}" for number in range(32)]
 )
+STACK_LIMITS = ("msplim", "psplim", "msplim_s", "psplim_s", "msplim_ns", "psplim_ns")
+ARMV8M_REGISTERS = frozenset(("msp_s", "psp_s", "msp_ns", "psp_ns", *STACK_LIMITS))
+"""What Armv8-M has more (DDI 0553, D1.2): stack limits, and the stack pointers of both sides of TrustZone.
+
+A server may name those of the Secure side and not give them, to who debugs the Non-secure one.
+"""
 _ALIASES = {"cpsr": "xpsr", "r13": "sp", "r14": "lr", "r15": "pc"}
 
 
 def register_name(theirs: str) -> str | None:
     """Give the name here of a register by what a debugger calls it; None for one that nobody here needs."""
     plain = _ALIASES.get(theirs.lower(), theirs.lower())
-    return plain if plain in _REGISTERS else None
+    return plain if plain in _REGISTERS or plain in ARMV8M_REGISTERS else None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from gdbflash.onchip import quiesce
 from gdbflash.onchip.call import Call, Returned
 from gdbflash.onchip.device.cores import OtherCores
 from gdbflash.onchip.faults import exception_name
+from gdbflash.onchip.kept_registers import read_all
 from gdbflash.onchip.loaded import LoadedLoader, Operation, find_room, load
 from gdbflash.onchip.placement import identify
 from gdbflash.onchip.prove_ram import Save
@@ -154,7 +155,7 @@ class Flasher:
         self._others.hold(self._device_id)
         if self._options.after in (After.RUN, After.RESTORE):
             try:
-                self._registers = self._target.read_registers(sorted(self._target.capabilities.registers))
+                self._registers = read_all(self._target)
             except TargetError as error:
                 raise PrepareError(f"The target's registers cannot be kept: {error.message}", **error.data) from error
         if self._options.before is Before.NONE:

@@ -26,6 +26,8 @@ _BKPT, _SEMIHOSTING = 0xBE, 0xAB
 _SYSTICK = 15
 _LOWEST_RAM = 0x10000000
 """What a register holds below is a number, not the address of a variable."""
+_SECURITY = frozenset({"INVEP", "INVIS", "INVER", "AUVIOL", "INVTRAN", "LSERR"})
+"""Bits of SFSR that tell a cause."""
 _LEFT = 256
 """Bytes of a stack without a trace of use, by which it did not run out."""
 _DEEPEST = 1 << 24
@@ -161,6 +163,13 @@ def _fault_cause(seen: Evidence) -> Cause | None:
         return Cause("the vector of an exception could not be read", f"VTOR points to no memory. {_CHECK_LOADER}")
     if bits & {"IBUSERR", "IACCVIOL", "INVSTATE", "INVPC"}:
         return _branch_cause(seen)
+    if bits & _SECURITY:
+        return _security_cause(seen, address)
+    if "STKOF" in bits:
+        return Cause(
+            "the program that ran before has set a limit for its own stack (MSPLIM), and the loader's lies below it",
+            "Use --before reset, which clears it, or a server that shows this register.",
+        )
     if address is not None and bits & {"PRECISERR", "DACCVIOL"}:
         return _access_cause(address, forbidden="DACCVIOL" in bits)
     if "IMPRECISERR" in bits:
@@ -168,9 +177,25 @@ def _fault_cause(seen: Evidence) -> Cause | None:
             "a write shortly before went where nothing answers (the core does not record where)",
             f"A peripheral may have no clock or not be there. {_CHECK_LOADER}",
         )
-    if bits & {"STKERR", "MSTKERR", "UNSTKERR", "MUNSTKERR", "STKOF"}:
+    if bits & {"STKERR", "MSTKERR", "UNSTKERR", "MUNSTKERR"}:
         return Cause("the stack pointer points to no memory", _CHECK_LOADER)
     return _overwritten_cause(seen) or _usage_cause(seen)
+
+
+def _security_cause(seen: Evidence, address: int | None) -> Cause:
+    """Say which border of TrustZone was crossed (DDI 0553, D1.2, SFSR)."""
+    if "AUVIOL" in seen.bits:
+        where = "" if address is None else f" to 0x{address:08X}"
+        return Cause(
+            f"TrustZone forbids the access{where}: that is the secure side's",
+            "Use a loader that is linked to the secure side, or have the program give up what it needs (GTZC, SAU).",
+        )
+    if seen.bits & {"INVEP", "INVTRAN"}:
+        return Cause(
+            f"it branched across the border of TrustZone, to 0x{seen.place:08X}",
+            "Use a loader that is linked to the side that the core is on: 0x3... and 0x0C... are the secure one's.",
+        )
+    return Cause("it returned from an exception to the wrong side of TrustZone", _CHECK_LOADER)
 
 
 def _branch_cause(seen: Evidence) -> Cause:
@@ -336,7 +361,7 @@ def report(seen: Evidence) -> list[str]:
         lines.append(f"LR     {_line_of(seen, seen.caller)}")
     if seen.exception:
         lines.append(f"mode   {_mode(seen)}")
-        for name in ("CFSR", "HFSR"):
+        for name in ("CFSR", "HFSR", "SFSR"):
             if name in seen.fault_registers:
                 value = seen.fault_registers[name]
                 lines.append(" ".join((f"{name}   0x{value:08X}", *faults.bits_of(name, value))))

@@ -7,7 +7,7 @@ What belongs here: the looks at the target, and the value that holds what they f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -146,8 +146,12 @@ class _Looks:
             "The registers", lambda: self.target.read_registers(each for each in _CORE if each in known), {}
         )
 
-    def fault_registers(self) -> dict[str, int]:
-        read = {name: self.memory(name, address, WORD) for name, address in faults.ADDRESSES.items()}
+    def fault_registers(self, exception: int) -> dict[str, int]:
+        found = self._words(faults.ADDRESSES)
+        return {**found, **(self._words(faults.SECURE_ADDRESSES) if faults.may_be_secure(exception, found) else {})}
+
+    def _words(self, places: Mapping[str, int]) -> dict[str, int]:
+        read = {name: self.memory(name, address, WORD) for name, address in places.items()}
         return {name: int.from_bytes(value, "little") for name, value in read.items() if value}
 
 
@@ -166,7 +170,7 @@ def gather(
     """
     looks = _Looks(target)
     seen = Evidence(call, unreturned.stop, unreturned.seconds, layout, loader, looks.registers())
-    seen = replace(seen, fault_registers=looks.fault_registers())
+    seen = replace(seen, fault_registers=looks.fault_registers(seen.exception))
     pending = faults.pending_exception(seen.fault_registers)
     if pending and not seen.exception:
         handler = looks.take("The vector table", lambda: handler_of(target, pending), -1)
@@ -209,13 +213,13 @@ def _with_frame(looks: _Looks, seen: Evidence) -> Evidence:
     returning = faults.decode_exception_return(seen.registers.get("lr", 0)) if seen.exception else None
     if returning is None or seen.bits & {"STKERR", "MSTKERR"}:  # not pushed, or not whole
         return seen
-    name = "psp" if returning.process_stack else "msp"
+    name = ("psp" if returning.process_stack else "msp") + returning.other_bank
     # In a handler `sp` is MSP, which not every server names.
     name = name if name in looks.target.capabilities.registers else "sp" if name == "msp" else ""
     if not name:
         return replace(seen, exception_return=returning)
     pointer = looks.take(name, lambda: looks.target.read_registers([name])[name], 0)
-    frame = _find_frame(looks, pointer, returning, seen.bits) if pointer else None
+    frame = _find_frame(looks, pointer + returning.offset, returning, seen.bits) if pointer else None
     return replace(seen, exception_return=returning, frame=frame)
 
 

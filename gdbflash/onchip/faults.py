@@ -1,7 +1,9 @@
 """What a Cortex-M core says of an exception: its number, the fault status bits, EXC_RETURN and the stacked frame.
 
 What belongs here: decoding of registers, pure. Source: Armv7-M Architecture Reference Manual (DDI 0403E), sections
-B1.5.2, B1.5.6, B1.5.8 and B3.2; Armv8-M keeps these places and bits, Armv6-M has only ICSR and the exception numbers.
+B1.5.2, B1.5.6, B1.5.8 and B3.2; Armv6-M has only ICSR and the exception numbers. Armv8-M keeps these places and bits
+and has more of them: Armv8-M Architecture Reference Manual (DDI 0553), D1.2 (EXC_RETURN, RETPSR, SFAR, SFSR) and the
+pseudocode of PopStack().
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ ADDRESSES: Mapping[str, int] = {
     "ICSR": 0xE000ED04,
 }
 """Fault status and address registers (B3.2.4 and B3.2.13 to B3.2.18)."""
+
+SECURE_ADDRESSES: Mapping[str, int] = {"SFSR": 0xE000EDE4, "SFAR": 0xE000EDE8}
+"""Those of SecureFault; they read as zero without the Security Extension, and to who debugs the Non-secure side."""
 
 BITS: Mapping[str, Mapping[int, str]] = {
     "CFSR": {  # MMFSR in bits 7..0, BFSR in 15..8, UFSR in 31..16 (B3.2.15)
@@ -40,9 +45,19 @@ BITS: Mapping[str, Mapping[int, str]] = {
         17: "INVSTATE",
         18: "INVPC",
         19: "NOCP",
-        20: "STKOF",  # Armv8-M only
+        20: "STKOF",  # Armv8-M alone: below MSPLIM or PSPLIM
         24: "UNALIGNED",
         25: "DIVBYZERO",
+    },
+    "SFSR": {
+        0: "INVEP",
+        1: "INVIS",
+        2: "INVER",
+        3: "AUVIOL",
+        4: "INVTRAN",
+        5: "LSPERR",
+        6: "SFARVALID",
+        7: "LSERR",
     },
     "HFSR": {1: "VECTTBL", 30: "FORCED", 31: "DEBUGEVT"},  # B3.2.16
     "DFSR": {0: "HALTED", 1: "BKPT", 2: "DWTTRAP", 3: "VCATCH", 4: "EXTERNAL"},  # B3.2.17
@@ -62,6 +77,7 @@ _EXCEPTIONS = {
 }
 FAULTS = range(3, 8)
 """HardFault to SecureFault."""
+_SECURE_FAULT = 7
 _IRQ0 = 16
 IPSR = 0x1FF
 """The bits of xPSR that number the exception being handled (B1.4.2)."""
@@ -69,6 +85,8 @@ _LOCKUP = (0xFFFFFFFE, 0xEFFFFFFE)
 """What PC is in lockup (B1.5.15): as the architecture says, and as cores show it to a debugger."""
 _FRAME = struct.Struct("<8I")
 FRAME_SIZE = _FRAME.size
+_HIDDEN = 0x28
+"""An integrity signature, a word without use, and R4 to R11."""
 
 
 def exception_name(number: int) -> str:
@@ -82,18 +100,26 @@ def is_locked_up(pc: int) -> bool:
 
 
 def bits_of(register: str, value: int) -> tuple[str, ...]:
-    """Name the bits that are set in CFSR, HFSR or DFSR, lowest first; a register without names gives none."""
+    """Name the bits that are set in CFSR, HFSR, SFSR or DFSR, lowest first; a register without names gives none."""
     return tuple(name for bit, name in BITS.get(register, {}).items() if value >> bit & 1)
 
 
 def all_bits(registers: Mapping[str, int]) -> frozenset[str]:
     """Name all fault bits that are set; DFSR, which says why the core halted, is left out."""
-    return frozenset(bit for name in ("CFSR", "HFSR") for bit in bits_of(name, registers.get(name, 0)))
+    return frozenset(bit for name in ("CFSR", "HFSR", "SFSR") for bit in bits_of(name, registers.get(name, 0)))
+
+
+def may_be_secure(exception: int, registers: Mapping[str, int]) -> bool:
+    """Tell whether the cause may stand in SFSR: of a SecureFault, or of a HardFault that has no other."""
+    escalated = "FORCED" in bits_of("HFSR", registers.get("HFSR", 0)) and not registers.get("CFSR", 0)
+    return exception == _SECURE_FAULT or escalated
 
 
 def fault_address(registers: Mapping[str, int]) -> int | None:
-    """Give the data address that faulted, where the core has recorded it (BFARVALID, MMARVALID)."""
+    """Give the data address that faulted, where the core has recorded it (BFARVALID, MMARVALID, SFARVALID)."""
     bits = all_bits(registers)
+    if "SFARVALID" in bits:
+        return registers.get("SFAR")
     if "BFARVALID" in bits:
         return registers.get("BFAR")
     return registers.get("MMFAR") if "MMARVALID" in bits else None
@@ -114,13 +140,24 @@ class ExceptionReturn:
     """Room for S0 to S15 and FPSCR lies above the frame."""
     thread: bool
     """The exception interrupted Thread mode, else another handler."""
+    other_bank: str = ""
+    """Where the handler and what it interrupted are of two sides of TrustZone, the suffix of the stack pointers that
+    the frame lies at: _s or _ns."""
+    offset: int = 0
+    """Bytes at that stack pointer before the frame: the registers that Secure code hides from a Non-secure handler."""
 
 
 def decode_exception_return(lr: int) -> ExceptionReturn | None:
-    """Decode EXC_RETURN; None where LR holds no such value."""
+    """Decode EXC_RETURN; None where LR holds no such value.
+
+    Bits S (6), DCRS (5) and ES (0) are ones in Armv7-M; without the Security Extension Armv8-M has zeros in S and ES.
+    """
     if lr >> 24 != 0xFF:
         return None
-    return ExceptionReturn(bool(lr & 1 << 2), not lr & 1 << 4, bool(lr & 1 << 3))
+    secure_stack, secure_handler = bool(lr & 1 << 6), bool(lr & 1)
+    hidden = secure_stack and not (secure_handler and lr & 1 << 5)
+    bank = "" if secure_stack is secure_handler else "_s" if secure_stack else "_ns"
+    return ExceptionReturn(bool(lr & 1 << 2), not lr & 1 << 4, bool(lr & 1 << 3), bank, _HIDDEN if hidden else 0)
 
 
 @dataclass(frozen=True)
@@ -144,10 +181,13 @@ class Frame:
 
 
 def is_plausible(frame: Frame, returning: ExceptionReturn, bits: frozenset[str]) -> bool:
-    """Tell whether eight words can be a frame: what xPSR must and cannot be, and PC even (B1.4.2, B1.5.6)."""
+    """Tell whether eight words can be a frame: what xPSR must and cannot be, and PC even (B1.4.2, B1.5.6).
+
+    Bits 20 and 21 are reserved in Armv7-M alone: SFPA and, from 8.1 on, B.
+    """
     in_thread = not frame.xpsr & IPSR
     thumb = bool(frame.xpsr & 1 << 24) or "INVSTATE" in bits
-    return in_thread is returning.thread and thumb and not frame.xpsr & 0xF << 20 and not frame.pc & 1
+    return in_thread is returning.thread and thumb and not frame.xpsr & 0xC << 20 and not frame.pc & 1
 
 
 def decode_frame(address: int, data: bytes) -> Frame:

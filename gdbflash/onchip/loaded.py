@@ -15,11 +15,13 @@ from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader, need
 from gdbflash.onchip import autopsy, evidence, unfinished
 from gdbflash.onchip.call import Call, Look, Returned, Unreturned, expect_success, perform
+from gdbflash.onchip.device import security
 from gdbflash.onchip.device.watchdog import WatchdogCare
 from gdbflash.onchip.digest import Key, Routine
 from gdbflash.onchip.evidence import LOOK_SECONDS, waits_for_own_tick
 from gdbflash.onchip.initialising import Initialising
 from gdbflash.onchip.intact import OwnCode, watched
+from gdbflash.onchip.kept_registers import lift_stack_limits
 from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_used
 from gdbflash.onchip.placement import DeviceIdentity, choose_layout, identify, initial_memory, placed
 from gdbflash.onchip.plan_layout import STRAYS
@@ -92,6 +94,7 @@ class LoadedLoader:
     def _load(self) -> Content:
         """Write the image and read it back; raises PrepareError. Gives what lies there."""
         self.watchdog.attend()
+        lift_stack_limits(self.target)
         memory = initial_memory(self.loader, self.layout, self.routine)
         self._trusted = self.target.disturbances
         for where in memory.ranges:
@@ -380,6 +383,9 @@ def load(
     """
     device, layout = find_room(target, loader, options, save)
     attendance.observe(placed(device, layout))
+    side = security.look(target)
+    if side is not None:
+        attendance.observe(Detailed("trustzone", side.in_words, {"secure_debug": side.secure_debug}))
     if layout.strays.size < STRAYS:
         attendance.observe(
             Noted(

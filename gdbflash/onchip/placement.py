@@ -12,6 +12,7 @@ from gdbflash.errors import PrepareError, TargetError
 from gdbflash.events import Detailed
 from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader
+from gdbflash.onchip.device import security
 from gdbflash.onchip.device.lookup import CPUID_ADDRESS, idcode_addresses, ram_around
 from gdbflash.onchip.device.table import DEVICES
 from gdbflash.onchip.digest import Routine
@@ -75,8 +76,11 @@ def choose_layout(
 ) -> Layout:
     """Plan the RAM and prove by a written and read word that it is there.
 
-    Raises PlanError when no RAM is known or it is too small, PrepareError when the proof fails.
+    Raises PlanError when no RAM is known or it is too small, PrepareError when the proof fails, or before anything is
+    written where TrustZone does not let a debugger see it.
     """
+    side = security.look(target)
+    security.check(side, loader)
     stretches = (options.ram,) if options.ram else _stretches(target, loader, device, save)
     for ram in stretches:
         layout = plan_layout(loader, ram, largest_buffer=options.largest_buffer, static_base=options.static_base)
@@ -86,7 +90,7 @@ def choose_layout(
             return layout
     raise PrepareError(
         f"The RAM {stretches[-1]} does not hold what is written to its end (0x{layout.last_word:08X}). "
-        "Name the RAM that this device has with --ram START:SIZE.",
+        f"Name the RAM that this device has with --ram START:SIZE.{security.hint(side, layout.last_word)}",
         address=layout.last_word,
     )
 

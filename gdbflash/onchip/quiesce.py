@@ -36,6 +36,8 @@ VTOR = 0xE000ED08  # B3.2.5
 AIRCR = 0xE000ED0C  # B3.2.6
 AIRCR_VECTKEY = 0x05FA0000
 AIRCR_PRIGROUP = 0x700
+AIRCR_SECURITY = 1 << 14 | 1 << 13 | 1 << 3
+"""PRIS, BFHFNMINS and SYSRESETREQS of Armv8-M (DDI 0553, D1.2, AIRCR): kept by whoever writes; reserved in Armv7-M."""
 AIRCR_VECTCLRACTIVE = 1 << 1
 ICSR_VECTACTIVE = 0x1FF
 CCR = 0xE000ED14  # B3.2.8
@@ -119,7 +121,8 @@ def still(target: Target, surroundings: Surroundings) -> None:
     if _word(target, ICSR) & ICSR_VECTACTIVE:
         # A loader faulted or left an interrupt unfinished. The session began in Thread mode, so no active exception
         # is the program's; only a halted core takes this bit (B3.2.6).
-        _write(target, AIRCR, AIRCR_VECTKEY | _word(target, AIRCR) & AIRCR_PRIGROUP | AIRCR_VECTCLRACTIVE)
+        kept = _word(target, AIRCR) & (AIRCR_PRIGROUP | AIRCR_SECURITY)
+        _write(target, AIRCR, AIRCR_VECTKEY | kept | AIRCR_VECTCLRACTIVE)
     _change(target, SYST_CSR, SYST_KEPT, 0)
     for index in range(len(surroundings.enabled)):
         if _word(target, NVIC_ISER + 4 * index):
@@ -132,8 +135,9 @@ def put_back(target: Target, surroundings: Surroundings) -> None:
     """Restore what `quieten` found, after RAM was put back; raises MemoryAccessError."""
     before = surroundings
     _restore_block(target, NVIC_IPR, before.priorities)
-    if _word(target, AIRCR) & AIRCR_PRIGROUP != before.priority_group:
-        _write(target, AIRCR, AIRCR_VECTKEY | before.priority_group)
+    aircr = _word(target, AIRCR)
+    if aircr & AIRCR_PRIGROUP != before.priority_group:
+        _write(target, AIRCR, AIRCR_VECTKEY | aircr & AIRCR_SECURITY | before.priority_group)
     _change(target, SHCSR, SHCSR_ENABLES, before.handlers)
     for address, old in zip((CFSR, HFSR), before.faults, strict=True):
         fresh = _word(target, address) & ~old

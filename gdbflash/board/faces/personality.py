@@ -88,6 +88,8 @@ class Personality:
     """Becomes persistent when GDB says "target extended-remote"."""
     attach_needed: bool = False
     """There is no target until a scan and vAttach."""
+    words: tuple[tuple[int, int], ...] = ()
+    """Addresses of words that read as a core has them which the board has not, and what they read as."""
     poll_ms: int | None = None
     """Looks only this often whether the running core has halted or the client interrupts; None: at once."""
 

@@ -78,7 +78,7 @@ class DataAccess:
         try:
             address, size = address_range(body)
             size = min(size, self._traits.memory_read_limit or size, self._traits.packet_size // 2)
-            return self._breakpoints.read(address, size).hex().encode() if size else b""
+            return self._read(address, size).hex().encode() if size else b""
         except BusError:
             return self._traits.memory_read_error.encode()
 
@@ -87,7 +87,13 @@ class DataAccess:
         if not self._traits.binary_read:
             return UNSUPPORTED
         address, size = address_range(body)
-        return b"b" + escape(self._breakpoints.read(address, min(size, self._traits.packet_size // 2)) if size else b"")
+        return b"b" + escape(self._read(address, min(size, self._traits.packet_size // 2)) if size else b"")
+
+    def _read(self, address: int, size: int) -> bytes:
+        for start, value in self._traits.words:
+            if start <= address and address + size <= start + 4:
+                return value.to_bytes(4, "little")[address - start :][:size]
+        return self._breakpoints.read(address, size)
 
     def write_hex(self, body: bytes) -> bytes:
         """M: write memory from hex digits."""

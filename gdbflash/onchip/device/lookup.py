@@ -6,7 +6,7 @@ What belongs here: pure look-ups in `table`.
 from __future__ import annotations
 
 from gdbflash.errors import PlanError
-from gdbflash.onchip.device.table import DEVICES, KIB, PART_M4, PART_M7
+from gdbflash.onchip.device.table import DEVICES, KIB, PART_M4, PART_M7, SECURE_ALIAS, Device
 from gdbflash.ranges import Range
 
 CPUID_ADDRESS = 0xE000ED00
@@ -18,6 +18,7 @@ _SMALLEST: tuple[Range, ...] = (
     Range(0x24000000, 128 * KIB),
     Range(0x20000000, 32 * KIB),
     Range(0x34180000, 256 * KIB),  # STM32N6: AXISRAM2 behind the boot ROM's area (RM0486, memory map)
+    Range(0x30000000, 32 * KIB),  # with TrustZone, what 0x20000000 is for the secure side
 )
 
 # The part number field of CPUID tells the core; the core tells where DBGMCU_IDCODE is (see the manuals above).
@@ -56,10 +57,16 @@ def internal_erased_value(device_id: int | None) -> int | None:
     return device.erased_value if device is not None else None
 
 
+def _ram_of(device: Device) -> tuple[Range, ...]:
+    """List a device's RAM, where there is TrustZone by the addresses of both sides."""
+    aliases = (Range(each.address ^ SECURE_ALIAS, each.size) for each in device.ram if device.trustzone)
+    return (*device.ram, *aliases)
+
+
 def ram_around(link_address: int, device_id: int | None) -> tuple[Range, ...]:
     """Name the RAM stretches around a loader's link address, largest first; raises PlanError where none is known."""
     device = DEVICES.get(device_id) if device_id is not None else None
-    found = tuple(ram for ram in (device.ram if device is not None else _SMALLEST) if link_address in ram)
+    found = tuple(ram for ram in (_ram_of(device) if device is not None else _SMALLEST) if link_address in ram)
     if found:
         return found
     if device is not None:

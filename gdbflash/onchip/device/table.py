@@ -7,8 +7,8 @@ To add a device: its DEV_ID, name and RAM in KiB among the members of its line i
 in `tests/unit/test_devices.py`. Where a new core has DBGMCU_IDCODE at another address, `lookup.idcode_addresses` says.
 
 Source: of each line the manual that is named: the memory map, DBGMCU_IDCODE and its freeze registers, the unique device
-ID registers, the reset flags of RCC, IWDG, the option register that shows the read protection (RDP), and what lets a
-second core run.
+ID registers, the reset flags of RCC, IWDG, the option register that shows the read protection (RDP), what lets a
+second core run, and for `trustzone` the memory's addresses on the two sides (chapters "System security").
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from gdbflash.ranges import Range
 
 KIB = 1024
+SECURE_ALIAS = 1 << 28
+"""What makes a memory's non-secure address the secure one, on devices with TrustZone."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Device:
     """None where it is not known here."""
     two_cores: TwoCores | None = None
     """None where all members have one."""
+    trustzone: bool = False
+    """Each stretch is seen twice: `ram` names one of its two addresses, the other one differs in SECURE_ALIAS."""
 
 
 _DTCM_H7 = (0x20000000, 128)
@@ -167,6 +171,7 @@ def _line(
     erased_value: int = 0xFF,
     watchdog: Watchdog | None = None,
     two_cores: TwoCores | None = None,
+    trustzone: bool = False,
 ) -> dict[int, Device]:
     return {
         device_id: Device(
@@ -180,6 +185,7 @@ def _line(
             erased_value,
             watchdog,
             two_cores,
+            trustzone,
         )
         for device_id, name, ram in members
     }
@@ -321,6 +327,7 @@ DEVICES: dict[int, Device] = {
         unique_id=0x08FFF800,
         protection=_H5,
         watchdog=_IWDG_H5,
+        trustzone=True,
     ),
     **_line(
         "H7",
@@ -407,7 +414,15 @@ DEVICES: dict[int, Device] = {
         protection=_G_L4,
         watchdog=_IWDG_G4_L4,
     ),
-    **_line("L5", "RM0438", (0x472, "L552/562", _low(256)), unique_id=0x0BFA0590, protection=_M33, watchdog=_IWDG_L5),
+    **_line(
+        "L5",
+        "RM0438",
+        (0x472, "L552/562", _low(256)),
+        unique_id=0x0BFA0590,
+        protection=_M33,
+        watchdog=_IWDG_L5,
+        trustzone=True,
+    ),
     **_line("U0", "RM0503", (0x459, "U031", _low(12, 8)), unique_id=0x1FFF3E50, protection=_G_L4, watchdog=_IWDG_U0),
     **_line(
         "U0", "RM0503", (0x489, "U073/U083", _low(40, 32)), unique_id=0x1FFF6E50, protection=_G_L4, watchdog=_IWDG_U0
@@ -419,6 +434,7 @@ DEVICES: dict[int, Device] = {
         (0x454, "U375/385", _low(256, 192)),
         unique_id=0x0BFA0700,
         protection=_M33,
+        trustzone=True,
     ),
     **_line(
         "U5",
@@ -430,6 +446,7 @@ DEVICES: dict[int, Device] = {
         unique_id=0x0BFA0700,
         protection=_M33,
         watchdog=_IWDG_U5_WBA,
+        trustzone=True,
     ),
     **_line(
         "WB", "RM0473", (0x494, "WB10/WB15", _low(12)), unique_id=0x1FFF7590, protection=_WB_WL, watchdog=_IWDG_WB_WL
@@ -451,9 +468,16 @@ DEVICES: dict[int, Device] = {
         unique_id=0x0BF90700,
         protection=_M33,
         watchdog=_IWDG_U5_WBA,
+        trustzone=True,
     ),
     **_line(
-        "WBA", "RM0515", (0x4B0, "WBA6x", _low(512, 256)), unique_id=0x0BFA0700, protection=_M33, watchdog=_IWDG_U5_WBA
+        "WBA",
+        "RM0515",
+        (0x4B0, "WBA6x", _low(512, 256)),
+        unique_id=0x0BFA0700,
+        protection=_M33,
+        watchdog=_IWDG_U5_WBA,
+        trustzone=True,
     ),
     **_line(
         "WL",
@@ -464,7 +488,13 @@ DEVICES: dict[int, Device] = {
         watchdog=_IWDG_WB_WL,
         two_cores=_TWO_WL,
     ),
-    **_line("N6", "RM0486", (0x486, "N6x5/N6x7", ((0x34180000, 1536, 1024, 512, 256),)), unique_id=0x46009014),
+    **_line(
+        "N6",
+        "RM0486",
+        (0x486, "N6x5/N6x7", ((0x34180000, 1536, 1024, 512, 256),)),
+        unique_id=0x46009014,
+        trustzone=True,
+    ),
 }
 
 WITHOUT_DEVICE_ID: dict[str, tuple[str, tuple[Range, ...]]] = {
