@@ -192,6 +192,8 @@ class Flasher:
             too = "".join(f", and so does {name}" for name in self._others.held)
             self._observe(Noted("halted", f"The target stays halted, with the loader in its RAM{too}."))
         else:
+            if self._loaded is not None:
+                self._loaded.give_back_limit()
             self._put_back_memory()
             # Thread mode first: in the handler that a fault leads to, SP is MSP and SPSEL cannot be set (B1.4.4).
             self._target.write_registers({"xpsr": self._registers["xpsr"]})
@@ -230,6 +232,7 @@ class Flasher:
             earlier, self._loaded = self._loaded, None
             if earlier is not None:
                 earlier.check_guards()  # the next one's image lies over them
+                earlier.give_back_limit()
                 earlier.watchdog.put_back()
             options, save = self._loading()
             with self._phases.phase("init", label=loader.storage.name):

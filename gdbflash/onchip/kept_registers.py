@@ -11,8 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gdbflash.errors import CommandRefused, PrepareError
-from gdbflash.target import ARMV8M_REGISTERS, STACK_LIMITS, Target
+from gdbflash.errors import CommandRefused, MemoryAccessError, PrepareError
+from gdbflash.onchip.call import XPSR_THUMB
+from gdbflash.onchip.device.lookup import CPUID_ADDRESS
+from gdbflash.onchip.layout import WORD, Layout
+from gdbflash.target import ARMV8M_REGISTERS, STACK_LIMITS, StopReason, Target
+
+_MAINLINE = (0xD21, 0xD22, 0xD23)
+"""Part numbers in CPUID of Cortex-M33, M55 and M85; a Cortex-M23 has no limit on its Non-secure side."""
+_EXCHANGE = bytes.fromhex("eff30a81 80f30a88 7047")
+"""mrs r1, msplim; msr msplim, r0; bx lr"""
+_SECONDS = 1.0
 
 
 def read_all(target: Target) -> dict[str, int]:
@@ -26,18 +35,49 @@ def read_all(target: Target) -> dict[str, int]:
     return found | _given(target, (*pointers, *STACK_LIMITS))
 
 
-def lift_stack_limits(target: Target) -> None:
-    """Set the stack limits to 0; raises PrepareError where they stay."""
+def lift_stack_limits(target: Target, layout: Layout) -> int:
+    """Set the stack limits to 0; raises PrepareError where they stay, TargetError.
+
+    Where the server shows none, the core does it for its main stack, by code in the RAM of layout: gives what that
+    limit was, for `put_back_stack_limit`, and 0 in all other cases.
+    """
+    if not target.capabilities.registers & {*STACK_LIMITS}:
+        return _exchange(target, layout, 0) if _has_limits(target) else 0
     lifted = {name: 0 for name, value in _given(target, STACK_LIMITS).items() if value}
-    if not lifted:
-        return
-    target.write_registers(lifted)
-    if target.read_registers(lifted) != lifted:
-        raise PrepareError(
-            f"The program's stack limits ({', '.join(lifted).upper()}) cannot be lifted through this server, and would "
-            "stop the loader. Use --before reset.",
-            registers=list(lifted),
-        )
+    if lifted:
+        target.write_registers(lifted)
+        if target.read_registers(lifted) != lifted:
+            raise PrepareError(
+                f"The program's stack limits ({', '.join(lifted).upper()}) cannot be lifted through this server, and "
+                "would stop the loader. Use --before reset.",
+                registers=list(lifted),
+            )
+    return 0
+
+
+def put_back_stack_limit(target: Target, layout: Layout, limit: int) -> None:
+    """Have the core set a limit again that it gave up; before RAM and registers are put back. Raises TargetError."""
+    if limit:
+        _exchange(target, layout, limit)
+
+
+def _has_limits(target: Target) -> bool:
+    try:
+        cpuid = int.from_bytes(target.read_memory(CPUID_ADDRESS, WORD), "little")
+    except MemoryAccessError:
+        return False
+    return cpuid >> 4 & 0xFFF in _MAINLINE
+
+
+def _exchange(target: Target, layout: Layout, limit: int) -> int:
+    """Have the core set MSPLIM and give what it was; 0 where it does not come back."""
+    target.write_memory(layout.entry.address, _EXCHANGE)
+    known = target.capabilities.registers
+    start = {"control": 0, "primask": 1, "r0": limit, "r1": 0, "lr": layout.return_address | 1}
+    start |= {"pc": layout.entry.address, "xpsr": XPSR_THUMB}
+    target.write_registers({name: value for name, value in start.items() if name in known})
+    stop = target.run_until(layout.return_address, _SECONDS)
+    return target.read_registers(["r1"])["r1"] if stop.reason is StopReason.ARRIVED else 0
 
 
 def _given(target: Target, names: Iterable[str]) -> dict[str, int]:

@@ -21,7 +21,7 @@ from gdbflash.onchip.digest import Key, Routine
 from gdbflash.onchip.evidence import LOOK_SECONDS, waits_for_own_tick
 from gdbflash.onchip.initialising import Initialising
 from gdbflash.onchip.intact import OwnCode, watched
-from gdbflash.onchip.kept_registers import lift_stack_limits
+from gdbflash.onchip.kept_registers import lift_stack_limits, put_back_stack_limit
 from gdbflash.onchip.layout import PAINT, WORD, Layout, stack_used
 from gdbflash.onchip.placement import DeviceIdentity, choose_layout, identify, initial_memory, placed
 from gdbflash.onchip.plan_layout import STRAYS
@@ -86,6 +86,7 @@ class LoadedLoader:
         """What the places of Write are multiples of."""
         self._irq = options.irq
         self._looked_at: set[str] = set()
+        self._stack_limit = 0
         self.watchdog = WatchdogCare(target, device.device_id, attendance.observe)
         memory = self._load()
         changed = memory.within(joined((*loader.writable, layout.scratch)))
@@ -94,7 +95,7 @@ class LoadedLoader:
     def _load(self) -> Content:
         """Write the image and read it back; raises PrepareError. Gives what lies there."""
         self.watchdog.attend()
-        lift_stack_limits(self.target)
+        self._stack_limit = lift_stack_limits(self.target, self.layout) or self._stack_limit
         memory = initial_memory(self.loader, self.layout, self.routine)
         self._trusted = self.target.disturbances
         for where in memory.ranges:
@@ -117,9 +118,15 @@ class LoadedLoader:
         self._operation = None
         return memory
 
+    def give_back_limit(self) -> None:
+        """Set the stack limit that the program had and the server does not show; before RAM is put back."""
+        limit, self._stack_limit = self._stack_limit, 0
+        put_back_stack_limit(self.target, self.layout, limit)
+
     def load_after_reset(self) -> None:
         """Reset the target, and put the loader into RAM again; raises PrepareError."""
         self.target.reset_and_halt()
+        self._stack_limit = 0
         self._load()
 
     def _overwritten(self) -> bool:

@@ -18,7 +18,7 @@ from gdbflash.board.faces.personality import BOARD
 from gdbflash.mi.connect import connect
 from gdbflash.mi.find_gdb import started
 from gdbflash.mi.target import MiTarget
-from gdbflash.onchip import autopsy, evidence
+from gdbflash.onchip import autopsy, evidence, kept_registers
 from gdbflash.onchip.call import Call, Returned, Unreturned, perform
 from gdbflash.onchip.device import security
 from gdbflash.onchip.digest import Key, Routine
@@ -95,12 +95,17 @@ def m33() -> Iterator[MiTarget]:
         try:
             target.write_memory(0x10000000, b"".join((0x10000101).to_bytes(4, "little") for _ in range(16)))
             target.write_memory(0x10000100, bytes.fromhex("fee7"))
-            memory = initial_memory(LOADER, LAYOUT, Routine(LAYOUT.routine, Key(1, 2, 3, 4)))
-            for where in memory.ranges:
-                target.write_memory(where.address, memory.read(where))
+            load(target)
             yield target
         finally:
             target.close()
+
+
+def load(target: MiTarget) -> None:
+    """Write what a loader brings."""
+    memory = initial_memory(LOADER, LAYOUT, Routine(LAYOUT.routine, Key(1, 2, 3, 4)))
+    for where in memory.ranges:
+        target.write_memory(where.address, memory.read(where))
 
 
 def call(target: MiTarget, name: str, *arguments: int) -> Returned | Unreturned:
@@ -125,7 +130,8 @@ def test_a_real_cortex_m33_is_called_on_its_secure_side_and_a_wrong_branch_is_to
     assert "it branched across the border of TrustZone, to 0x28001000" in autopsy.explain(seen).message
 
 
-def test_a_stack_limit_of_the_program_is_told_where_the_server_does_not_show_it(m33: MiTarget) -> None:
+def test_a_stack_limit_of_the_program_is_told_and_lifted_where_the_server_does_not_show_it(m33: MiTarget) -> None:
+    assert "msplim" not in m33.capabilities.registers
     assert isinstance(call(m33, "pushes"), Returned)
     assert isinstance(call(m33, "limits"), Returned)
     outcome = call(m33, "pushes")
@@ -133,3 +139,14 @@ def test_a_stack_limit_of_the_program_is_told_where_the_server_does_not_show_it(
     seen = evidence.gather(m33, Call("pushes", RAM + 4, timeout=1.0), outcome, LAYOUT, LOADER)
     assert "STKOF" in seen.bits
     assert "has set a limit for its own stack (MSPLIM)" in autopsy.explain(seen).message
+
+    m33.reset_and_halt()
+    load(m33)
+    assert isinstance(call(m33, "limits"), Returned)
+    limit = kept_registers.lift_stack_limits(m33, LAYOUT)
+    assert limit == 0x3800F000
+    load(m33)
+    assert isinstance(call(m33, "pushes"), Returned)
+    kept_registers.put_back_stack_limit(m33, LAYOUT, limit)
+    load(m33)
+    assert isinstance(call(m33, "pushes"), Unreturned), "the program has its limit again"

@@ -12,10 +12,11 @@ from gdbflash.onchip.device import security
 from gdbflash.onchip.device.lookup import ram_around
 from gdbflash.onchip.device.security import DAUTHSTATUS, DHCSR, DSCSR, Security
 from gdbflash.onchip.loaded import find_room
+from gdbflash.onchip.plan_layout import plan_layout
 from gdbflash.options import CallOptions
 from gdbflash.ranges import Range
 from gdbflash.target import ARMV8M_REGISTERS, register_name
-from tests.support.scripted import LOADER, ScriptedTarget
+from tests.support.scripted import LOADER, RAM, ScriptedTarget
 from tests.support.values import KIB, make_loader
 
 CPUID, IDCODE = 0xE000ED00, 0xE0044000
@@ -160,6 +161,7 @@ class WithLimits(ScriptedTarget):
                 self.limits[name] = value
 
 
+LAYOUT = plan_layout(LOADER, RAM)
 LIMITS = {"msplim": 0x20001000, "psplim": 0, "msplim_ns": 0x20002000, "psplim_ns": 0, "msp_ns": 4, "psp_ns": 8}
 
 
@@ -169,7 +171,7 @@ def test_stack_limits_are_kept_and_lifted() -> None:
     assert {name: kept[name] for name in LIMITS} == LIMITS
     assert not [name for name in kept if name.endswith("_s")]
     assert [*kept][-4:] == ["msplim", "psplim", "msplim_ns", "psplim_ns"], "limits come after the stack pointers"
-    kept_registers.lift_stack_limits(target)
+    assert kept_registers.lift_stack_limits(target, LAYOUT) == 0
     assert {target.limits[name] for name in LIMITS if "lim" in name} == {0}
     target.write_registers(kept)
     assert target.limits == LIMITS
@@ -177,11 +179,19 @@ def test_stack_limits_are_kept_and_lifted() -> None:
 
 def test_stack_limits_that_stay_are_told() -> None:
     with pytest.raises(PrepareError) as caught:
-        kept_registers.lift_stack_limits(WithLimits(dict(LIMITS), deaf=True))
+        kept_registers.lift_stack_limits(WithLimits(dict(LIMITS), deaf=True), LAYOUT)
     assert caught.value.message == (
         "The program's stack limits (MSPLIM, MSPLIM_NS) cannot be lifted through this server, and would stop the "
         "loader. Use --before reset."
     )
+
+
+def test_a_core_without_stack_limits_is_asked_for_none() -> None:
+    target = core(M7)
+    assert kept_registers.lift_stack_limits(target, LAYOUT) == 0
+    del target.fixed[CPUID]
+    assert kept_registers.lift_stack_limits(target, LAYOUT) == 0
+    assert target.uses["run_until"] == target.uses["write_memory"] == 0
 
 
 def test_names_of_armv8m_registers_are_known() -> None:
