@@ -41,9 +41,9 @@ def check_target(target: Target, loaders: tuple[ExternalLoader, ...], ram: Range
     yield Check("server", True, capabilities.server)
     if capabilities.server == "openocd":
         if capabilities.memory_while_running:
-            yield Check("Tcl port", True, "it is this OpenOCD's: loader calls are seen to end at once")
+            yield Check("Tcl port", True, "it is this OpenOCD's: data is sent while a loader runs")
         else:
-            yield Check("Tcl port", None, "not found: each loader call takes up to 0.1 s longer; name it with --tcl")
+            yield Check("Tcl port", None, "not found: no data is sent while a loader runs; name it with --tcl")
     missing = [name for name in _NEEDED if name not in capabilities.registers]
     unseen = [name for name in _WANTED if name not in capabilities.registers]
     if missing:

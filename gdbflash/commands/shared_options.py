@@ -116,7 +116,7 @@ REACH = (
         "OpenOCD's Tcl port",
         metavar="PORT",
         parse=parse_port,
-        only=_SET_ONCE,
+        only=Only(FrontEnd.COMMAND_LINE, "inside GDB, OpenOCD's own commands run loaders"),
         otherwise="6666, where it is the same OpenOCD's",
         group=_SERVER,
     ),

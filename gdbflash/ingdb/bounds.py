@@ -17,9 +17,6 @@ from types import TracebackType
 
 import gdb
 
-from gdbflash.errors import CommandRefused, ConnectionLost
-from gdbflash.servers.tcl import TclTarget, poll_pause
-
 RING_AGAIN = 2.0
 """Seconds from one interrupt to the next: a server that polls takes 0.1 s to halt the core, a bad link longer."""
 LISTEN = 0.05
@@ -57,11 +54,9 @@ class Bounds:
     """A time-out on whatever GDB runs in the body: the core is interrupted, which raises nothing; so does Ctrl-C.
 
     GDB does so itself, in its event loop: it gets there only when the core runs.
-
-    With OpenOCD's Tcl port, OpenOCD is told to look at the core instead of doing so every 0.1 s by itself.
     """
 
-    def __init__(self, seconds: float, tcl: TclTarget | None, *, listen: bool, mute: bool) -> None:
+    def __init__(self, seconds: float, *, listen: bool, mute: bool) -> None:
         """Wait for `with`; SIGINT is held by the caller.
 
         listen: whether Ctrl-C counts. mute: whether GDB's words about an interrupt are kept from the terminal.
@@ -70,8 +65,6 @@ class Bounds:
         """Whether the time was up."""
         self.interrupted = False
         """Whether the user pressed Ctrl-C before that."""
-        self.tcl = tcl
-        """The port that was given, None after it was lost."""
         self._seconds = seconds
         self._listen = listen
         self._mute = mute
@@ -94,8 +87,7 @@ class Bounds:
             os.close(self._terminal)
 
     def _watch(self) -> None:
-        begun = time.monotonic()
-        ring_at = begun + self._seconds
+        ring_at = time.monotonic() + self._seconds
         while True:
             now = time.monotonic()
             if self._listen and interrupted() and not (self.rang or self.interrupted):
@@ -104,17 +96,8 @@ class Bounds:
             if now >= ring_at:
                 gdb.post_event(self._interrupt)
                 ring_at = now + RING_AGAIN
-            pause = LISTEN if self.tcl is None else poll_pause(now - begun)
-            if self._ended.wait(min(pause, ring_at - now)):
+            if self._ended.wait(min(LISTEN, ring_at - now)):
                 return
-            if self.tcl is not None:
-                self._poll(self.tcl)
-
-    def _poll(self, tcl: TclTarget) -> None:
-        try:
-            tcl.poll()
-        except (CommandRefused, ConnectionLost):  # OpenOCD will tell GDB in its own time
-            self.tcl = None
 
     def _interrupt(self) -> None:
         """Halt the core; runs in GDB's thread, which may have seen the end of the body meanwhile."""

@@ -154,9 +154,7 @@ class Commands:
             say(f"{said}\n")
 
     def _connect(self, patience: float = 1.0) -> GdbTarget:
-        trace = self._log.of("tcl") if self._log is not None else None
-        server, port = self.parameters["server"].value, self.parameters["tcl"].value
-        return connect(server, port, trace=trace, patience=max(1.0, patience))
+        return connect(self.parameters["server"].value, patience=max(1.0, patience))
 
     def _close(self, target: GdbTarget) -> None:
         target.close()

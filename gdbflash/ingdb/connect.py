@@ -14,18 +14,14 @@ from gdbflash.ingdb.memory import lost_told
 from gdbflash.ingdb.registers import CoreRegisters
 from gdbflash.ingdb.session import run
 from gdbflash.ingdb.target import GdbTarget, Server
-from gdbflash.runlog import Trace
-from gdbflash.servers import tcl
 from gdbflash.servers.profiles import PROFILES, ServerProfile, detect, parse_work_area
 
-_known: dict[tuple[int, str, int], Server] = {}
+_known: dict[tuple[int, str], Server] = {}
 """The servers found out about so far, by GDB's number of the connection and what the user said of it."""
 
 
-def connect(server: str = "auto", tcl_port: int = 0, *, trace: Trace | None = None, patience: float = 1.0) -> GdbTarget:
-    """Take the target that GDB is connected to; server "auto": tell it by asking; tcl_port 0: where it usually is.
-
-    trace: gets the traffic with the Tcl port. patience: a factor on time-outs.
+def connect(server: str = "auto", *, patience: float = 1.0) -> GdbTarget:
+    """Take the target that GDB is connected to; server "auto": tell it by asking. patience: a factor on time-outs.
 
     Raises ServerMissing when there is no connection, PrepareError when there is no halted Cortex-M core behind it.
     """
@@ -38,30 +34,15 @@ def connect(server: str = "auto", tcl_port: int = 0, *, trace: Trace | None = No
     _check_halted()
     with lost_told():
         core = CoreRegisters()
-        key = (connection.num, server, tcl_port)
+        key = (connection.num, server)
         if key not in _known:
             profile = PROFILES[server] if server != "auto" else _tell()
-            port = _tcl(profile, connection.details or "", tcl_port, trace, patience)
-            _known[key] = Server(profile, _work_area(profile), port)
-        known = _known[key]
-        if known.tcl is not None:
-            known.tcl.trace(trace)
-        return GdbTarget(known, core, patience)
+            _known[key] = Server(profile, _work_area(profile))
+        return GdbTarget(_known[key], core, patience)
 
 
 def _work_area(profile: ServerProfile) -> range | None:
     return parse_work_area(_Asking().ask(profile.work_area.removeprefix("monitor "))) if profile.work_area else None
-
-
-def _tcl(profile: ServerProfile, place: str, port: int, trace: Trace | None, patience: float) -> tcl.TclTarget | None:
-    """Find the server's Tcl port, on the machine that GDB is connected to; without it calls only take longer."""
-    host = place.removeprefix("tcp:").rpartition(":")[0] or "127.0.0.1"
-    if not profile.tcl_port or place.startswith("/"):
-        return None
-    try:
-        return tcl.find(host, port or profile.tcl_port, _Asking().ask, trace, patience)
-    except ServerMissing:
-        return None
 
 
 def _check_halted() -> None:

@@ -15,7 +15,6 @@ from gdbflash.commands.grammar import Command, FrontEnd, Kind, Option
 from gdbflash.commands.requests import file_named, loaders_named
 from gdbflash.commands.shared_options import REACH
 from gdbflash.commands.table import command_named, options_of
-from gdbflash.commands.words import parse_port
 from gdbflash.errors import InputError
 from gdbflash.ingdb.batch import in_batch
 from gdbflash.loaders.loader import ExternalLoader
@@ -23,7 +22,6 @@ from gdbflash.loaders.loader import ExternalLoader
 STAYING = (
     "loader",
     "server",
-    "tcl",
     "before",
     "after",
     "verify",
@@ -40,7 +38,6 @@ _LEFT_OPEN = "auto"
 _MORE = {
     "loader": "In quotes where a name has blanks. `gdbflash loader FILE...` checks them too.",
     "server": "auto: tell it by asking it.",
-    "tcl": "0: the usual one. Once proved to be the same OpenOCD's, a call need not wait for its poll of 0.1 s.",
     "keep": "They lie in the sectors that are erased for the image.",
     "ram": "Such as 0x24000000:512K. Not set: that of the device, where it is known.",
     "irq": "A few wait for the SysTick interrupt.",
@@ -187,7 +184,5 @@ def _staying(option: Option) -> Parameter:
     if option.choices:
         value = option.default or _LEFT_OPEN
         return Parameter(option.name, value, gdb.PARAM_ENUM, option.help, more, tuple(meanings), meanings=meanings)
-    if option.parse is parse_port:
-        return Parameter(option.name, 0, gdb.PARAM_ZUINTEGER, option.help, more)
     text = "" if option.default is None else f"{option.default:g}"
     return Parameter(option.name, text, gdb.PARAM_STRING, option.help, more, check=option.parse, meanings=meanings)

@@ -25,8 +25,8 @@ from gdbflash.servers import cores
 from gdbflash.servers import reset as corereset
 from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
+from gdbflash.servers.monitored_run import EndsInMemory, run_core
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile
-from gdbflash.servers.tcl import TclTarget
 from gdbflash.target import Beside, Capabilities, CoreState, FlashRegion, Instruction, OtherCore, Stop, StopReason
 
 STEP_TIMEOUT = 5.0
@@ -55,13 +55,6 @@ class Server:
 
     profile: ServerProfile
     work_area: range | None = None
-    tcl: TclTarget | None = None
-
-    def drop_tcl(self) -> None:
-        """Do without the Tcl port from now on."""
-        if self.tcl is not None:
-            self.tcl.close()
-            self.tcl = None
 
 
 class GdbTarget:
@@ -87,6 +80,7 @@ class GdbTarget:
             self._session = UserSession()
             taken.pop_all()
         self._memory = ProvenMemory(self._wire, server.profile)
+        self._ends = EndsInMemory(self.read_memory)
         self._breakpoint: Any = None
         self._address = 0
         self._disturbances = 0
@@ -139,6 +133,7 @@ class GdbTarget:
         self._heed()
         if self._holds_breakpoint(address, len(data)):
             self._drop_breakpoint()  # its BKPT in RAM would be overwritten unseen
+        self._ends.written(address, len(data))
         self._memory.write(address, data)
 
     def _holds_breakpoint(self, address: int, size: int) -> bool:
@@ -191,9 +186,11 @@ class GdbTarget:
         if beside is not None:
             raise CommandRefused("GDB writes no memory while the core runs.", command="write", reply="the core runs")
         address &= ~1
+        if self.profile.runs_by_monitor and self._ends.at(address):
+            return self._run_monitored(address, timeout)
         self._set_breakpoint(address)
         self._ran = True
-        bounds = Bounds(timeout, self._server.tcl, listen=True, mute=not _SPEAKS_MI)
+        bounds = Bounds(timeout, listen=True, mute=not _SPEAKS_MI)
         self._go("continue", bounds)
         if bounds.interrupted:
             raise KeyboardInterrupt
@@ -204,6 +201,30 @@ class GdbTarget:
             reason = StopReason.TIMEOUT
         return Stop(reason, pc, self._signal)
 
+    def _run_monitored(self, address: int, timeout: float) -> Stop:
+        """Do what `run_until` does by the server's own commands: neither GDB nor a front end learns that it ran."""
+
+        def ask(command: str) -> str:
+            try:
+                with lost_told():
+                    return run(f"monitor {command}")
+            except gdb.error as error:
+                raise CommandRefused(f"GDB refused it: {error}", command=command, reply=str(error)) from error
+
+        def heed() -> None:
+            if interrupted():
+                raise KeyboardInterrupt
+
+        try:
+            halted = run_core(ask, timeout, heed)
+        finally:
+            with contextlib.suppress(ConnectionLost):  # the first error says it
+                self.forget_registers()
+        pc = self.read_registers(["pc"])["pc"] & ~1
+        if not halted:
+            return Stop(StopReason.TIMEOUT, pc, "SIGINT")
+        return Stop(StopReason.ARRIVED if pc == address else StopReason.ELSEWHERE, pc, "SIGTRAP")
+
     def _go(self, command: str, bounds: Bounds) -> None:
         """Run a command that lets the core go, until it halts."""
         self._signal = ""
@@ -211,8 +232,6 @@ class GdbTarget:
             with bounds:
                 self.take(command, quiet=not _SPEAKS_MI)
         finally:
-            if bounds.tcl is None:
-                self._server.drop_tcl()
             thread = gdb.selected_thread()
             if thread is not None and thread.is_running():
                 raise ConnectionLost(
@@ -270,9 +289,7 @@ class GdbTarget:
         self.write_memory(self._address, _BX_LR)
         try:
             self._core.write({"lr": pc | 1, "pc": self._address, "xpsr": _THUMB})
-            self._go(
-                "stepi", Bounds(STEP_TIMEOUT * self._patience, self._server.tcl, listen=False, mute=not _SPEAKS_MI)
-            )
+            self._go("stepi", Bounds(STEP_TIMEOUT * self._patience, listen=False, mute=not _SPEAKS_MI))
             arrived = self.read_registers(["pc"])["pc"] & ~1 == pc
         except TargetError:
             arrived = False
@@ -344,6 +361,7 @@ class GdbTarget:
 
     def _disturb(self) -> None:
         self._disturbances += 1
+        self._ends.forget()
         self._drop_breakpoint()
 
     def take(self, step: str, *, quiet: bool = True) -> str:

@@ -166,4 +166,4 @@ def _use_tcl(
             observe(Noted("tcl-unused", f"--tcl is for OpenOCD; the {target.profile.title} has no Tcl port."))
     except ServerMissing as error:
         kind = Noted if port else Detailed
-        observe(kind("tcl-unused", f"{error.message} Without it each call takes up to 0.1 s longer."))
+        observe(kind("tcl-unused", f"{error.message} Without it no data is sent while a loader runs."))

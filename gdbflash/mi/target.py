@@ -21,6 +21,7 @@ from gdbflash.servers import cores, tcl
 from gdbflash.servers import reset as corereset
 from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
+from gdbflash.servers.monitored_run import EndsInMemory, run_core
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
 from gdbflash.target import (
     Beside,
@@ -59,6 +60,7 @@ class MiTarget:
         self._memory = ProvenMemory(MiWire(client), profile)
         self._numbers: dict[str, int] = {}
         self._return = ReturnPoint(client)
+        self._ends = EndsInMemory(self.read_memory)
         self._disturbances = 0
         self._released = False
         self._tcl: tcl.TclTarget | None = None
@@ -116,6 +118,7 @@ class MiTarget:
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes; raises MemoryAccessError when the server reports that any could not be written."""
         self._return.before_write(address, len(data))
+        self._ends.written(address, len(data))
         try:
             self._memory.write(address, data)
         except MemoryAccessError:
@@ -198,6 +201,8 @@ class MiTarget:
                 f"The {self.profile.title} writes no memory while the core runs.", command="load", reply="no Tcl port"
             )
         address &= ~1
+        if self._tcl is None and self.profile.runs_by_monitor and self._ends.at(address):
+            return self._run_monitored(address, timeout)
         started = False
         try:
             self._return.set(address)
@@ -228,6 +233,27 @@ class MiTarget:
             # At the time-out a PC proves nothing: a core that was never started is still where the last call ended.
             reason = StopReason.ARRIVED
         return Stop(reason, pc, str(signal))
+
+    def _run_monitored(self, address: int, timeout: float) -> Stop:
+        """Do what `run_until` does by the server's own commands, in a fraction of its poll."""
+        try:
+            halted = run_core(lambda command: self.take(f"monitor {command}"), timeout)
+        except ConnectionLost:
+            raise
+        except CommandRefused:
+            self._check_core()
+            raise
+        except BaseException:
+            with contextlib.suppress(GdbflashError):
+                self.forget_registers()
+            raise
+        self.forget_registers()
+        pc = self.read_registers(["pc"])["pc"] & ~1
+        if pc != address:
+            self._check_core()
+        if not halted:
+            return Stop(StopReason.TIMEOUT, pc, "SIGINT")
+        return Stop(StopReason.ARRIVED if pc == address else StopReason.ELSEWHERE, pc, "SIGTRAP")
 
     def _write_beside(self, address: int, data: bytes) -> None:
         """Write bytes while the core runs; after a failure never again."""
@@ -360,6 +386,7 @@ class MiTarget:
 
     def _disturb(self) -> None:
         self._disturbances += 1
+        self._ends.forget()
         self._return.drop()
 
     def take(self, step: str) -> str:

@@ -93,6 +93,8 @@ class ServerProfile:
     """A failed read may be answered with zeros."""
     read_check: str = ""
     """A command that reads one byte at the address appended and fails when that fails."""
+    runs_by_monitor: bool = False
+    """Its own commands let the core run and wait for it (see `monitored_run`)."""
     tcl_port: int = 0
     """Default port of a Tcl interpreter that can do more while the core runs; 0: the server has none."""
     work_area: str = ""
@@ -147,6 +149,7 @@ PROFILES: dict[str, ServerProfile] = {
             late_write_errors=True,
             failed_reads_are_zeros=True,
             read_check="monitor mdb",
+            runs_by_monitor=True,
             tcl_port=6666,
             # OpenOCD User's Guide, "Target Configuration": -work-area-phys, since a Cortex-M has no MMU.
             work_area="monitor format {%d %d %d} [[target current] cget -work-area-phys] "

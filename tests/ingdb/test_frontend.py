@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from gdbflash.board.faces.stlinktcp import StlinkServer
 from gdbflash.errors import CommandRefused
 from gdbflash.mi.client import MiClient
 from tests.support.boards import GDBS, LOADER, running_board
+from tests.support.cbuild import build
 from tests.support.debuggee import FLASH, running_program
+from tests.support.frontend import FrontEnd
 from tests.support.gdbterminal import GDBINIT
+from tests.support.openocd import TRANSPORTS, running_openocd
 from tests.support.programbuild import build_program
 
 
@@ -91,3 +95,33 @@ def test_a_front_end_launches_a_program_with_parts_in_external_memory(
             assert stopped.payload["frame"]["func"] == "good"  # type: ignore[index, call-overload]
         finally:
             client.kill()
+
+
+@pytest.mark.parametrize(("gdb", "transport"), [*zip(GDBS, TRANSPORTS, strict=True)], ids=lambda each: Path(each).name)
+def test_a_front_end_that_takes_the_first_answer_sees_failure_as_failure(
+    gdb: Path, transport: str, tmp_path: Path
+) -> None:
+    """As cortex-debug sends it, which believes the first result record: with OpenOCD that is the last one, too."""
+    image = tmp_path / "image.bin"
+    image.write_bytes(random.Random(7).randbytes(40_000))
+    with (
+        running_board() as board,
+        StlinkServer(board.machine) as stlink,
+        running_openocd(stlink.port, transport) as openocd,
+        FrontEnd(gdb, tmp_path / "state") as front_end,
+    ):
+        front_end.send("-gdb-set mi-async on")
+        front_end.console(f"source {GDBINIT}")
+        front_end.send(f"-target-select extended-remote localhost:{openocd.gdb_port}")
+        front_end.console("monitor reset halt")
+        front_end.console(f"gdbflash loader {LOADER}")
+        written = front_end.console(f"gdbflash write {image}@{FLASH:#x}")
+        assert written.result == "^done"
+        assert "40000 bytes written and verified" in written.shown
+        assert bytes(board.chip.memory[:40_000]) == image.read_bytes()
+        assert not [each for each in written.notices if each.startswith("*")], "it was shown no core that runs"
+        assert len(written.notices) < 30, "the settings that are changed and given back"
+        broken = build("misbehaving", "IN_WRITE=bus_fault")
+        failed = front_end.console(f"gdbflash write {image}@{FLASH + 0x20000:#x} -l {broken}")
+        assert failed.result.startswith("^error,msg=")
+        assert not [each for each in failed.notices if each.startswith("*")]

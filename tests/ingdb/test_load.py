@@ -232,7 +232,6 @@ def sit_down_with_openocd(
         terminal.run(f"target extended-remote localhost:{openocd.gdb_port}")
         terminal.run("monitor reset halt")
         terminal.run("maintenance flush register-cache")
-        terminal.run(f"set gdbflash tcl {openocd.tcl_port}")
         terminal.run(f"gdbflash loader {LOADER}")
         yield terminal
 

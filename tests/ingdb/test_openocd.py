@@ -29,7 +29,6 @@ def debugging_by_openocd(gdb: Path, transport: str, state: Path) -> Iterator[Deb
         terminal.run(f"target extended-remote localhost:{openocd.gdb_port}")
         terminal.run("monitor reset halt")
         terminal.run("maintenance flush register-cache")
-        terminal.run(f"set gdbflash tcl {openocd.tcl_port}")
         terminal.run(f"gdbflash loader {LOADER}")
         yield Debugging(RunningBoard(board.machine, board.chip, board.server), terminal)
 
