@@ -51,6 +51,14 @@ def count_packets(running: Rig) -> float:
     return count
 
 
+def without_tcl(target: MiTarget, loaded: LoadedLoader, call: Call) -> float:
+    """Measure a call for which OpenOCD is asked through GDB alone."""
+    with_tcl, target._tcl = target._tcl, None
+    (seconds,) = medians(CALLS, lambda: loaded.call(call))
+    target._tcl = with_tcl
+    return seconds
+
+
 def measure(figures: Figures, name: str) -> None:
     """Measure commands and calls on one server."""
     figures.section(f"{name}: commands and calls")
@@ -60,11 +68,7 @@ def measure(figures: Figures, name: str) -> None:
             call = short_call(running, loaded)
             place = loaded.layout.buffer.address
             command, ours = medians(CALLS, lambda: target.read_memory(place, 4), lambda: loaded.call(call))
-            alone = 0.0
-            if name in OPENOCD:
-                with_tcl, target._tcl = target._tcl, None
-                (alone,) = medians(10, lambda: loaded.call(call))
-                target._tcl = with_tcl
+            alone = without_tcl(target, loaded, call) if name in OPENOCD else 0.0
             layout = loaded.layout
         rsp = RawRsp(running.port, running.tcl_port)
         rsp.ask(f"Z0,{layout.return_address:x},2")
@@ -81,9 +85,11 @@ def measure(figures: Figures, name: str) -> None:
     figures.add("loader call / the same over raw RSP", ours / raw, "x", 5 if name == "board" else None)
     figures.add("a loader call", 1000 * ours, " ms", 20 if name in OPENOCD else None)
     if alone:
-        figures.add("a loader call without the Tcl port", 1000 * alone, " ms")
+        figures.add("a loader call without the Tcl port", 1000 * alone, " ms", 8)
     if name in OPENOCD:
         with rig(name, realistic=True) as running, running.target() as target, opened(running, target) as loaded:
             call = short_call(running, loaded)
             (ours,) = medians(CALLS, lambda: loaded.call(call))
+            alone = without_tcl(target, loaded, call)
         figures.add("a loader call, realistic link", 1000 * ours, " ms")
+        figures.add("the same without the Tcl port", 1000 * alone, " ms")

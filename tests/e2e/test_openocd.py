@@ -328,7 +328,8 @@ def test_an_openocd_that_never_reconnects_has_to_be_restarted_and_this_is_said(
         with running_openocd(stlink.port, transport) as openocd:
             job = ShortJob(Bench(machine, stlink, openocd, capsys, ("--server", "openocd")), "write", tmp_path)
             assert job.run()[0] == 0
-            stlink.link.failure, stlink.link.fail_after = LinkFailure.HANG_UP, stlink.link.commands // 2
+            # How often OpenOCD looks at a running core depends on how busy this host is.
+            stlink.link.failure, stlink.link.fail_after = LinkFailure.HANG_UP, stlink.link.commands // 8
             code, events, _ = job.run()
             assert (code, error_of(events)["kind"]) == (3, "connection-lost")
             assert "and restart the server." in str(error_of(events)["message"])
