@@ -55,7 +55,7 @@ def run_core(ask: Callable[[str], str], timeout: float, heed: Callable[[], objec
     what ask raises.
     """
     end = time.monotonic() + timeout
-    first = "resume; "
+    first = "resume"
     try:
         while True:
             left = end - time.monotonic()
@@ -81,7 +81,7 @@ def run_core(ask: Callable[[str], str], timeout: float, heed: Callable[[], objec
 
 def halt_core(ask: Callable[[str], str]) -> None:
     """Halt the running core; raises CommandRefused when it does not halt."""
-    state, said = _wait(ask, "halt; ", HALT_SECONDS)
+    state, said = _wait(ask, "halt", HALT_SECONDS)
     if state != "halted":
         raise CommandRefused(f"OpenOCD cannot halt the core: {said or state}", command="halt", reply=said or state)
 
@@ -90,14 +90,16 @@ def _wait(ask: Callable[[str], str], act: str, seconds: float) -> tuple[str, str
     """Do something and wait for the core to halt; gives its state, and why it is none. Raises CommandRefused."""
     milliseconds = max(1, round(seconds * 1000))
     command = (
-        f"eval {{set gdbflash_code [catch {{{act}wait_halt {milliseconds}}} gdbflash_said]; "
+        f"eval {{set gdbflash_code [catch {{{act}}} gdbflash_said]; "
+        f"if {{!$gdbflash_code}} {{catch {{wait_halt {milliseconds}}} gdbflash_said}}; "
         "echo [format {gdbflash %d %s %s} $gdbflash_code [[target current] curstate] $gdbflash_said]}"
     )
     said = ask(command)
     found = _ANSWER.search(said)
     if found is None:
-        raise CommandRefused(f"OpenOCD refused {act}{' '.join(said.split())}", command=command, reply=said)
+        raise CommandRefused(f"OpenOCD refused {act}: {' '.join(said.split())}", command=command, reply=said)
     code, state, why = found.groups()
-    if code != "0" and state == "halted":  # it never ran
-        raise CommandRefused(f"OpenOCD cannot let the core run: {why}", command=command, reply=why)
+    if code != "0":
+        why = why or " ".join(said[: found.start()].split())
+        raise CommandRefused(f"OpenOCD refused to {act} the core: {why}", command=command, reply=why)
     return state, why
