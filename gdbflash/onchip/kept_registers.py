@@ -38,21 +38,30 @@ def read_all(target: Target) -> dict[str, int]:
 def lift_stack_limits(target: Target, layout: Layout) -> int:
     """Set the stack limits to 0; raises PrepareError where they stay, TargetError.
 
-    Where the server shows none, the core does it for its main stack, by code in the RAM of layout: gives what that
-    limit was, for `put_back_stack_limit`, and 0 in all other cases.
+    Where the server does not show them, or not take them, the core does it for its main stack, by code in the RAM of
+    layout: gives what that limit was, for `put_back_stack_limit`, and 0 in all other cases.
     """
-    if not target.capabilities.registers & {*STACK_LIMITS}:
-        return _exchange(target, layout, 0) if _has_limits(target) else 0
-    lifted = {name: 0 for name, value in _given(target, STACK_LIMITS).items() if value}
-    if lifted:
-        target.write_registers(lifted)
-        if target.read_registers(lifted) != lifted:
-            raise PrepareError(
-                f"The program's stack limits ({', '.join(lifted).upper()}) cannot be lifted through this server, and "
-                "would stop the loader. Use --before reset.",
-                registers=list(lifted),
-            )
-    return 0
+    shown = _given(target, STACK_LIMITS)
+    lifted = {name: 0 for name, value in shown.items() if value}
+    if (shown and not lifted) or (lifted and _takes(target, lifted)) or not _has_limits(target):
+        return 0
+    limit = _exchange(target, layout, 0)
+    if lifted and not limit:
+        raise PrepareError(
+            f"The program's stack limits ({', '.join(lifted).upper()}) cannot be lifted through this server, and would "
+            "stop the loader. Use --before reset.",
+            registers=list(lifted),
+        )
+    return limit
+
+
+def _takes(target: Target, values: dict[str, int]) -> bool:
+    """Write registers, and tell whether they hold what was written."""
+    try:
+        target.write_registers(values)
+    except CommandRefused:
+        return False
+    return target.read_registers(values) == values
 
 
 def put_back_stack_limit(target: Target, layout: Layout, limit: int) -> None:

@@ -25,6 +25,7 @@ from gdbflash.onchip.digest import Key, Routine
 from gdbflash.onchip.placement import initial_memory
 from gdbflash.onchip.plan_layout import plan_layout
 from gdbflash.ranges import Range
+from gdbflash.target import ARMV8M_REGISTERS
 from tests.support.boards import GDBS, RunningBoard, running_board
 from tests.support.cbuild import build
 from tests.support.commandline import CommandLine
@@ -92,6 +93,8 @@ def m33() -> Iterator[MiTarget]:
     """QEMU's Cortex-M33, with what a loader brings in its RAM and all vectors at a place that spins."""
     with running_qemu("mps2-an505", ram=RAM) as server:
         target = connect(server.endpoint, started(GDBS[0]))
+        for name in ARMV8M_REGISTERS:  # which a newer QEMU shows
+            target._numbers.pop(name, None)
         try:
             target.write_memory(0x10000000, b"".join((0x10000101).to_bytes(4, "little") for _ in range(16)))
             target.write_memory(0x10000100, bytes.fromhex("fee7"))
@@ -131,7 +134,7 @@ def test_a_real_cortex_m33_is_called_on_its_secure_side_and_a_wrong_branch_is_to
 
 
 def test_a_stack_limit_of_the_program_is_told_and_lifted_where_the_server_does_not_show_it(m33: MiTarget) -> None:
-    assert "msplim" not in m33.capabilities.registers
+    assert not m33.capabilities.registers & ARMV8M_REGISTERS
     assert isinstance(call(m33, "pushes"), Returned)
     assert isinstance(call(m33, "limits"), Returned)
     outcome = call(m33, "pushes")

@@ -11,15 +11,17 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from gdbflash.board.faces.personality import BOARD
 from gdbflash.board.faces.stlinktcp import StlinkServer
 from gdbflash.board.machine import IDLE_FIRMWARE, Machine
 from gdbflash.cli.main import main
-from tests.support.boards import GDBS, LOADER
+from tests.support.boards import GDBS, LOADER, running_board
+from tests.support.commandline import CommandLine
 from tests.support.gdbterminal import GDBINIT, gdb_terminal
 from tests.support.openocd import Openocd, running_openocd
 
@@ -120,6 +122,17 @@ def test_a_core_that_somebody_has_halted_stays_halted(pair: Pair) -> None:
     assert not [each for each in events if "core" in str(each.get("code", ""))]
     assert pair.second.halted is not None
     assert pair.second.read_register("r0") == where
+
+
+def test_a_server_that_shows_one_core_has_the_user_told_of_the_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path / "state"))
+    said = ((0x1FF1E8C0, 0x48373435), (0x580244A0, 1 << 3))  # "H745", and RCC_GCR.BOOT_C2
+    with running_board(replace(BOARD, words=said)) as board:
+        outcome = CommandLine(capsys)("checksum", hex(FLASH), "64", "--connect", board.endpoint, "-l", str(LOADER))
+    assert outcome.code == 0, outcome.shown
+    assert "The chip's Cortex-M4 may run and use the flash meanwhile" in outcome.shown
 
 
 @pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)

@@ -178,12 +178,15 @@ def test_stack_limits_are_kept_and_lifted() -> None:
 
 
 def test_stack_limits_that_stay_are_told() -> None:
+    target = WithLimits(dict(LIMITS), deaf=True)
+    target.fixed[CPUID] = M33.to_bytes(4, "little")
     with pytest.raises(PrepareError) as caught:
-        kept_registers.lift_stack_limits(WithLimits(dict(LIMITS), deaf=True), LAYOUT)
+        kept_registers.lift_stack_limits(target, LAYOUT)
     assert caught.value.message == (
         "The program's stack limits (MSPLIM, MSPLIM_NS) cannot be lifted through this server, and would stop the "
         "loader. Use --before reset."
     )
+    assert target.uses["run_until"] == 1, "the core was not asked to do it"
 
 
 def test_a_core_without_stack_limits_is_asked_for_none() -> None:
