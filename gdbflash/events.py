@@ -75,6 +75,8 @@ class Detailed:
     data: dict[str, JsonValue] = field(default_factory=dict)
 
 
+BOARD = "board"
+"""The code of the `Detailed` that says which board was reached; data: endpoint, server, device, device_id, unit."""
 Event = Planned | Started | Advanced | Waited | Finished | Noted | Detailed
 Observer = Callable[[Event], None]
 

@@ -7,7 +7,9 @@ line, file names and all traffic are in it as they are; nothing of the environme
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
 import platform
 import shlex
 import stat
@@ -37,13 +39,15 @@ class RunLog:
     def __init__(self, path: Path, version: str, words: Sequence[str], *, append: bool = False) -> None:
         """Begin the file, or with append a part of it, for a command line.
 
-        Raises InputError for a file that is no log, OutputError.
+        A log that lies there is kept, as PATH.1, PATH.2 and so on. Raises InputError for a file that is no log,
+        OutputError.
         """
         self.failure = ""
         self._lock = threading.Lock()
         self._begun = time.monotonic()
         try:
-            _check_is_log(path)
+            if _is_log(path) and not append:
+                _put_aside(path)
             self._file: TextIO | None = path.open("a" if append else "w", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise OutputError(
@@ -109,13 +113,13 @@ def _in_words(event: Event) -> str:
     return event.summary if isinstance(event, Planned) else f"{event.code}: {event.message}"
 
 
-def _check_is_log(path: Path) -> None:
-    """Refuse to overwrite what is a file and no log: a firmware image whose option was forgotten.
+def _is_log(path: Path) -> bool:
+    """Say whether a log lies there.
 
-    Raises InputError, OSError.
+    Raises OSError, and InputError for a file that is no log, such as a firmware image whose option was forgotten.
     """
     if not path.exists() or not stat.S_ISREG(path.stat().st_mode):
-        return
+        return False
     with path.open("rb") as file:
         begin = file.read(len(_FIRST_WORDS))
     if begin and begin != _FIRST_WORDS.encode():
@@ -123,3 +127,21 @@ def _check_is_log(path: Path) -> None:
             f"{path} exists and is no log of gdbflash, so it is not overwritten. Name another file with --log.",
             path=str(path),
         )
+    return bool(begin)
+
+
+def _put_aside(path: Path) -> None:
+    """Give a log the first number behind its name that is free; raises OSError."""
+    for number in itertools.count(1):
+        kept = path.with_name(f"{path.name}.{number}")
+        try:
+            os.link(path, kept)  # fails where the name is taken, also by another process at this moment
+        except FileExistsError:
+            continue
+        except OSError:  # a file system without links
+            if kept.exists():
+                continue
+            path.rename(kept)
+            return
+        path.unlink()
+        return

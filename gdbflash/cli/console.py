@@ -219,10 +219,10 @@ class Console:
         """Print a line that scripts may take as it is, however quiet it is to be."""
         print(text, flush=True)
 
-    def result(self, *, ok: bool, exit_code: int, seconds: float, data: dict[str, JsonValue]) -> None:
+    def result(self, data: dict[str, JsonValue]) -> None:
         """Emit the last JSON line; nothing for people."""
         if self.as_json:
-            self._emit({"event": "result", "ok": ok, "exit_code": exit_code, "seconds": round(seconds, 3), **data})
+            self._emit({"event": "result", **data})
 
     def error(self, error: GdbflashError) -> None:
         """Show a failure to people."""

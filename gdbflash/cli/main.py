@@ -29,6 +29,7 @@ from gdbflash.commands.grammar import FrontEnd
 from gdbflash.commands.help import manual_page, of_all, of_command
 from gdbflash.commands.hexdump import hexdump
 from gdbflash.commands.requests import REQUESTS, Data, Outcome, Request
+from gdbflash.commands.run_record import ReportFile, begun, files_used
 from gdbflash.commands.table import COMMANDS
 from gdbflash.commands.words import STDIN, nearest
 from gdbflash.errors import (
@@ -130,8 +131,12 @@ def _requesting(name: str) -> None:
     """Add a command whose request `commands.requests` decides."""
 
     @command(commands, name)
-    def carry_out(settings: Settings, reach: Reach, **said: Any) -> Data:
+    def carry_out(settings: Settings, reach: Reach, report: Path | None = None, **said: Any) -> Data:
+        settings.record = {**begun(name), "board": reach.connect}
+        settings.report = None if report is None else ReportFile(report)
         loaders = () if name == "load" and not reach.loader else reach.loaders()
+        if settings.as_json or report is not None:
+            settings.record |= files_used(loaders, said.get("images", ()))
         request = REQUESTS[name](loaders, **said)
         if request.takes_stdout:
             _expect_free_stdout(settings)
@@ -324,7 +329,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _ended(settings: Settings, stdout: Outlet) -> int:
     """Run a command and tell its end to people, log and programs; gives the exit code."""
-    begun = time.monotonic()
+    started = time.monotonic()
     outcome, error = _run(settings)
     code = outcome if isinstance(outcome, int) else 0
     if code == 0 and error is None:
@@ -333,10 +338,29 @@ def _ended(settings: Settings, stdout: Outlet) -> int:
         code = _code_of(error)
         outcome = {"error": failure(error)}
         settings.console.error(error)
+    if isinstance(outcome, dict):
+        told = {"ok": code == 0, "exit_code": code, "seconds": round(time.monotonic() - started, 3)}
+        outcome = {**told, **settings.record, **outcome}
+        lost = _reported(settings, outcome)
+        if lost is not None and code == 0:
+            code, error = _code_of(lost), lost
+            outcome |= {"ok": False, "exit_code": code, "error": failure(lost)}
     settings.end(code, error)
     if isinstance(outcome, dict):
-        settings.console.result(ok=code == 0, exit_code=code, seconds=time.monotonic() - begun, data=outcome)
+        settings.console.result(outcome)
     return code
+
+
+def _reported(settings: Settings, run: Data) -> OutputError | None:
+    """Write the report that is wanted; gives what went wrong, and shows it."""
+    if settings.report is None:
+        return None
+    try:
+        settings.report.write([run])
+    except OutputError as error:
+        settings.console.error(error)
+        return error
+    return None
 
 
 def _code_of(error: GdbflashError) -> int:

@@ -24,13 +24,14 @@ from gdbflash.commands.shared_options import OUTPUT, REACH
 from gdbflash.commands.table import COMMANDS, command_named, options_of
 from gdbflash.commands.words import nearest, parse_port
 from gdbflash.errors import GdbflashError, InputError
-from gdbflash.events import Detailed, Event, Noted
+from gdbflash.events import BOARD, Detailed, Event, Noted
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.options import Color, RunOptions
 from gdbflash.ranges import Range
 from gdbflash.version import VERSION
 
 if TYPE_CHECKING:
+    from gdbflash.commands.run_record import Record, ReportFile
     from gdbflash.runlog import RunLog
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -65,6 +66,9 @@ class Settings:
     words: Sequence[str] = ()
     """The command line without the program's name."""
     log: RunLog | None = field(default=None, repr=False)
+    record: Record = field(default_factory=dict, repr=False)
+    """What is known of the run that `result` and a report tell of it: version, files, board."""
+    report: ReportFile | None = None
     _console: Console | None = field(default=None, repr=False)
 
     @property
@@ -90,7 +94,9 @@ class Settings:
             self.console.observe(Noted("log-ended", f"{self.log_file} is not whole: {self.log.failure}."))
 
     def observe(self, event: Event) -> None:
-        """Show an event, and log it."""
+        """Show an event, and log it; of a board that was reached its identity is kept for the record."""
+        if isinstance(event, Detailed) and event.code == BOARD:
+            self.record |= event.data
         self.console.observe(event)
         if self.log is not None:
             self.log.observe(event)

@@ -171,7 +171,7 @@ OUTPUT = (
     ),
     Option(
         "log",
-        "Write all traffic with gdb and servers, time-stamped, to FILE: for bug reports",
+        "Write all traffic with gdb and servers, time-stamped, to FILE, and keep an earlier log as FILE.1, FILE.2...",
         metavar="FILE",
         names=Files.FILE,
         otherwise="none is kept",

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gdbflash.commands.board_options import BOARD, FAULTS
-from gdbflash.commands.grammar import Argument, Command, Files, FrontEnd, Group, Kind, Only, Option
+from gdbflash.commands.grammar import Argument, Command, Files, FrontEnd, Group, Kind, Only, Option, OptionGroup
 from gdbflash.commands.shared_options import REACH
 from gdbflash.commands.words import (
     SHELLS,
@@ -47,6 +47,16 @@ _KEEP = Option(
     Kind.SWITCH,
     default=True,
 )
+REPORT = Option(
+    "report",
+    "Write what came of it to FILE, for each board: .xml for JUnit, or .json",
+    metavar="FILE",
+    names=Files.FILE,
+    otherwise="none is written",
+    only=Only(FrontEnd.COMMAND_LINE, "it is for jobs that run unattended"),
+    group=OptionGroup.OUTPUT,
+)
+"""A command that has it may be done with many boards at once."""
 _IMAGE = "IMAGE[@ADDRESS]"
 _IMAGE_HELP = "A bin file and where it goes, or hex, srec or elf, which tell; - is stdin"
 _IMAGES = Argument("images", _IMAGE, many=True, names=Files.FILE, help=_IMAGE_HELP)
@@ -70,7 +80,7 @@ COMMANDS = (
         "Load a whole program: its external parts through the loaders, internal flash and RAM by the server.",
         "A bin needs @ADDRESS. All is compared.",
         (Argument("images", _IMAGE, many=True, optional_in=FrontEnd.GDB, names=Files.FILE, help=_IMAGE_HELP),),
-        (_VERIFY, _KEEP),
+        (_VERIFY, _KEEP, REPORT),
         writes=True,
         stays_in=FrontEnd.GDB,
         examples=(
@@ -107,6 +117,7 @@ COMMANDS = (
                 Kind.FLAG,
                 default=False,
             ),
+            REPORT,
         ),
         writes=True,
         examples=(
@@ -121,7 +132,7 @@ COMMANDS = (
         "Erase whole sectors from ADDRESS on, or everything with --chip, and see that they are blank.",
         "SIZE may be `all`: up to the end of the storage.",
         _NO_PLACE,
-        (Option("chip", "Erase the whole storage by MassErase", Kind.FLAG, default=False),),
+        (Option("chip", "Erase the whole storage by MassErase", Kind.FLAG, default=False), REPORT),
         examples=(
             ("erase 0x90000000 64K -l Board.stldr", "One sector"),
             ("erase 0x90100000 all -l Board.stldr", "From there to the end"),
@@ -205,6 +216,7 @@ COMMANDS = (
         Group.LOOK,
         "Compare the storage with images; the first and last difference are named.",
         arguments=(_IMAGES,),
+        options=(REPORT,),
         examples=(
             ("verify app.bin@0x90000000 -l Board.stldr", "Is this image there?"),
             ("verify boot.hex app.hex -l Board.stldr", "Are both?"),
@@ -216,6 +228,7 @@ COMMANDS = (
         Group.LOOK,
         "See whether a range, or the whole storage, is erased, and name what is not.",
         arguments=_NO_PLACE,
+        options=(REPORT,),
         examples=(
             ("blank-check -l Board.stldr", "Is all of it erased?"),
             ("blank-check 0x90100000 1M -l Board.stldr", "Is that range?"),

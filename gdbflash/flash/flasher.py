@@ -33,7 +33,7 @@ from gdbflash.onchip.device.cores import OtherCores
 from gdbflash.onchip.faults import exception_name
 from gdbflash.onchip.kept_registers import read_all
 from gdbflash.onchip.loaded import LoadedLoader, Operation, find_room, load
-from gdbflash.onchip.placement import identify
+from gdbflash.onchip.placement import identify, introduced
 from gdbflash.onchip.prove_ram import Save
 from gdbflash.onchip.state import sweep
 from gdbflash.options import After, Before, CallOptions, RunOptions, VerifyMode
@@ -143,6 +143,7 @@ class Flasher:
     def _claim(self) -> None:
         """Have the target for this process alone; raises TargetInUse."""
         device = identify(self._target, 0)
+        self._observe(introduced(self._target, device))
         unit, self._device_id = device.unit, device.device_id
         place = self._target.capabilities.place or self._target.capabilities.server
         what = f"the unit {unit}" if unit else f"the target at {place}"

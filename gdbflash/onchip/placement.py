@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gdbflash.errors import PrepareError, TargetError
-from gdbflash.events import Detailed
+from gdbflash.events import BOARD, Detailed
 from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip.device import security
@@ -49,6 +49,23 @@ def identify(target: Target, link_address: int) -> DeviceIdentity:
         places = [device.unique_id + offset for offset in device.id_offsets]
         return DeviceIdentity(device_id, _unique_id(target, places))
     return DeviceIdentity(None)
+
+
+def introduced(target: Target, found: DeviceIdentity) -> Detailed:
+    """Say which board this is, to people and to programs."""
+    name = DEVICES[found.device_id].name if found.device_id in DEVICES else ""
+    known = f"{name} (DEV_ID 0x{found.device_id:03X})" if found.device_id is not None else "a device not known here"
+    return Detailed(
+        BOARD,
+        f"The target is {known}, unit {found.unit or 'not known'}",
+        {
+            "endpoint": target.capabilities.place,
+            "server": target.capabilities.server,
+            "device": name,
+            "device_id": found.device_id,
+            "unit": found.unit,
+        },
+    )
 
 
 def _unique_id(target: Target, places: Sequence[int]) -> str:

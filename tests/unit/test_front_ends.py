@@ -104,7 +104,10 @@ def test_what_they_do_not_share_is_named_with_its_reason() -> None:
     commands_alone = {"board", "gdbinit", "integrate", "completion", "help"}
     assert alone == {*commands_alone, "server", "connect", "tcl", "launch", "gdb"}
     assert all(isinstance(only, Only) and only.why for only in differ.values())
-    assert all(option.is_in(front_end) for row in COMMANDS for option in row.options for front_end in FrontEnd)
+    own = [option for row in COMMANDS for option in row.options]
+    assert all(option.is_in(FrontEnd.COMMAND_LINE) for option in own)
+    assert {option.name for option in own if not option.is_in(FrontEnd.GDB)} == {"report"}
+    assert all(option.only.why for option in own if option.only is not None)
 
 
 @pytest.mark.parametrize("row", [each for each in COMMANDS if each.name in REQUESTS], ids=lambda each: each.name)
