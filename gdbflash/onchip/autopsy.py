@@ -392,7 +392,7 @@ def _mode(seen: Evidence) -> str:
     said = f"{exception_name(seen.exception)}, its handler at 0x{seen.stop.pc:08X}"
     if seen.frame is None or seen.exception_return is None:
         return f"{said}, no stacked frame found"
-    pointer = "PSP" if seen.exception_return.process_stack else "MSP"
+    pointer = ("PSP" if seen.exception_return.process_stack else "MSP") + seen.exception_return.other_bank.upper()
     kind = "FP frame" if seen.exception_return.floating_point else "frame"
     return f"{said}, {kind} at {pointer} 0x{seen.frame.address:08X}"
 

@@ -45,6 +45,7 @@ CCR_DC, CCR_IC = 1 << 16, 1 << 17
 SHCSR = 0xE000ED24  # B3.2.13
 SHCSR_ENABLES = 0x7 << 16
 CFSR, HFSR = 0xE000ED28, 0xE000ED2C  # B3.2.15, B3.2.16: sticky, cleared by writing ones
+SFSR = 0xE000EDE4  # the same of Armv8-M (DDI 0553, D1.2)
 CLIDR = 0xE000ED78  # B4.8.1
 CCSIDR = 0xE000ED80  # B4.8.3
 CSSELR = 0xE000ED84  # B4.8.2
@@ -82,8 +83,8 @@ class Surroundings:
     icsr: int
     priority_group: int
     handlers: int
-    faults: tuple[int, int]
-    """CFSR and HFSR."""
+    faults: tuple[int, ...]
+    """CFSR, HFSR and SFSR."""
     mpu_control: int
     mpu_region: int
     mpu_regions: tuple[bytes, ...]
@@ -139,7 +140,7 @@ def put_back(target: Target, surroundings: Surroundings) -> None:
     if aircr & AIRCR_PRIGROUP != before.priority_group:
         _write(target, AIRCR, AIRCR_VECTKEY | aircr & AIRCR_SECURITY | before.priority_group)
     _change(target, SHCSR, SHCSR_ENABLES, before.handlers)
-    for address, old in zip((CFSR, HFSR), before.faults, strict=True):
+    for address, old in zip((CFSR, HFSR, SFSR), before.faults, strict=True):
         fresh = _word(target, address) & ~old
         if fresh:
             _write(target, address, fresh)
@@ -185,7 +186,7 @@ def _look(target: Target) -> Surroundings:
         icsr=_word(target, ICSR),
         priority_group=_word(target, AIRCR) & AIRCR_PRIGROUP,
         handlers=_word(target, SHCSR) & SHCSR_ENABLES,
-        faults=(_word(target, CFSR), _word(target, HFSR)),
+        faults=tuple(_word(target, each) for each in (CFSR, HFSR, SFSR)),
         mpu_control=mpu,
         mpu_region=_word(target, MPU_RNR),
         mpu_regions=tuple(_mpu_regions(target)) if mpu & MPU_ENABLE else (),

@@ -409,6 +409,51 @@ def test_the_frame_is_found_by_exc_return_and_the_core_is_not_run_on(lr: int, po
     assert (seen.samples, seen.remarks) == ((), ())
 
 
+# A Non-secure handler of a Secure function's fault, with its registers hidden; a Secure one of a Non-secure one's.
+@pytest.mark.parametrize(
+    ("lr", "pointer", "offset", "said"), [(0xFFFFFFF8, "msp_s", 0x28, "MSP_S"), (0xFFFFFFBD, "psp_ns", 0, "PSP_NS")]
+)
+def test_the_frame_is_found_on_the_other_side_of_trustzone(lr: int, pointer: str, offset: int, said: str) -> None:
+    core = halted(HANDLER, 0x01000003, lr)
+    words = (1, 2, 3, 4, 12, 0x24000013, 0x24000612, 0x01100000)  # with SFPA, which Armv7-M has not
+    core.registers[pointer] = 0x20001000
+    core.memory[0x20001000 + offset] = b"".join(word.to_bytes(4, "little") for word in words)
+    seen = examine(core)
+    assert seen.frame == Frame(0x20001000 + offset, *words)
+    assert f"frame at {said} 0x{0x20001000 + offset:08X}" in autopsy.explain(seen).report[2]
+    del core.registers[pointer]
+    assert examine(core).frame is None, "another stack was taken for it"
+
+
+def test_registers_of_a_secure_fault_are_looked_at_where_nothing_else_tells() -> None:
+    core = halted(HANDLER, 0x01000003, 0xFFFFFFF9)
+    core.memory |= {address: bytes(4) for address in faults.SECURE_ADDRESSES.values()}
+    core.memory[0xE000ED2C] = (1 << 30).to_bytes(4, "little")  # HFSR.FORCED
+    core.memory[0xE000EDE4] = (0x48).to_bytes(4, "little")
+    core.memory[0xE000EDE8] = (0x50021000).to_bytes(4, "little")
+    error = autopsy.explain(examine(core))
+    assert "TrustZone forbids the access to 0x50021000: that is the secure side's" in error.message
+    assert "SFSR   0x00000048 AUVIOL SFARVALID" in error.report
+    core.memory[0xE000ED28] = (0x100).to_bytes(4, "little")  # CFSR tells
+    assert "SFSR" not in examine(core).fault_registers
+
+
+@pytest.mark.parametrize(
+    ("sfsr", "cause"),
+    [
+        (0x01, "it branched across the border of TrustZone, to 0x24000612"),
+        (0x02, "it returned from an exception to the wrong side of TrustZone"),
+        (0x04, "it returned from an exception to the wrong side of TrustZone"),
+        (0x08, "TrustZone forbids the access: that is the secure side's"),
+        (0x10, "it branched across the border of TrustZone, to 0x24000612"),
+    ],
+)
+def test_causes_of_secure_faults(sfsr: int, cause: str) -> None:
+    seen = faulted(0)
+    seen = replace(seen, fault_registers={**seen.fault_registers, "SFSR": sfsr})
+    assert autopsy.likely_cause(seen).text == cause
+
+
 @pytest.mark.parametrize("pushed", [0, 8, 36])
 def test_the_frame_is_found_above_what_the_handler_pushed(pushed: int) -> None:
     core = halted(HANDLER, 0x01000003, 0xFFFFFFF9)

@@ -63,14 +63,14 @@ class Core:
             words[address - 0x80] = words.get(address - 0x80, 0) & ~value
         elif 0xE000E100 <= address < 0xE000E140 or 0xE000E200 <= address < 0xE000E240:  # ISER, ISPR
             words[address] = words.get(address, 0) | value
-        elif address in (quiesce.CFSR, quiesce.HFSR):
+        elif address in (quiesce.CFSR, quiesce.HFSR, quiesce.SFSR):
             words[address] = words.get(address, 0) & ~value
         elif address == quiesce.ICSR:
             for bit, clear in ((quiesce.PENDSTSET, quiesce.PENDSTCLR), (quiesce.PENDSVSET, quiesce.PENDSVCLR)):
                 words[address] = (words.get(address, 0) | value & bit) & ~(bit if value & clear else 0)
         elif address == quiesce.AIRCR:
             if value >> 16 == 0x05FA:
-                words[address] = 0xFA050000 | value & 0x700
+                words[address] = 0xFA050000 | value & (0x700 | quiesce.AIRCR_SECURITY)
                 if value & quiesce.AIRCR_VECTCLRACTIVE:
                     words[quiesce.ICSR] = words.get(quiesce.ICSR, 0) & ~0x1FF
         elif address == quiesce.DCCISW:
@@ -141,7 +141,7 @@ def busy_core() -> Core:
         0xE000E400: 0x00504030,
         quiesce.ICSR: quiesce.PENDSVSET,
         quiesce.VTOR: 0x08020000,
-        quiesce.AIRCR: 0xFA050300,
+        quiesce.AIRCR: 0xFA050300 | quiesce.AIRCR_SECURITY,
         quiesce.CCR: 0x00040200 | quiesce.CCR_DC | quiesce.CCR_IC,
         0xE000ED20: 0xF0F00000,
         quiesce.SHCSR: 0x00070000,
@@ -191,12 +191,13 @@ def test_all_is_put_back_after_a_loader_that_changed_everything() -> None:
         0xE000E480: 0xFF,
         quiesce.ICSR: quiesce.PENDSTSET | 3,  # in HardFault
         quiesce.VTOR: RAM + 0x200,
-        quiesce.AIRCR: 0xFA050000,
+        quiesce.AIRCR: 0xFA050000 | quiesce.AIRCR_SECURITY,
         quiesce.CCR: 0x00070210,
         0xE000ED20: 0,
         quiesce.SHCSR: 0,
         quiesce.CFSR: 0x00008282,
         quiesce.HFSR: 0x40000000,
+        quiesce.SFSR: 0x48,
         0xE000ED88: 0,
         quiesce.MPU_CTRL: 0x7,
         quiesce.MPU_RNR: 0,
