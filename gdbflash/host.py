@@ -48,6 +48,15 @@ def directory(named: Path | None = None) -> Path:
     return usual
 
 
+def config_directory() -> Path | None:
+    """Name the folder of the user's own settings; None for a user without a home."""
+    try:
+        usual = platformdirs.user_config_path("gdbflash", appauthor=False)
+    except RuntimeError:
+        return None
+    return usual if usual.is_absolute() else None
+
+
 def made_directory(named: Path | None = None) -> Path:
     """Make the state folder, for its owner alone, where it is not there yet; raises OutputError, OSError.
 

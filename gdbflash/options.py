@@ -96,3 +96,5 @@ class RunOptions:
     after: After = After.RESET
     calls: CallOptions = field(default_factory=CallOptions)
     kept: Kept = Kept.ASK
+    expected_unit: str | None = None
+    """The only unit that may be touched, by its unique ID in hex; None: any."""

@@ -48,6 +48,7 @@ settings.load_profile("gdbflash")
 def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kept bytes and locks of a test are no other's: virtual boards in its process all have the same unique ID."""
     monkeypatch.setenv("GDBFLASH_STATE", str(tmp_path_factory.getbasetemp() / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
 """Options in a file: `gdbflash.toml`, or the table `[tool.gdbflash]` of a project's `pyproject.toml`.
 
 What belongs here: finding the file, reading it, and which keys one that was found by itself may have. What the values
-mean is in `options`. A file that came with somebody's project must not choose a program to run, nor what becomes of
-bytes that were kept; nor a machine to connect to, since GDB lets its server open files on this one (Debugging with GDB,
-"File-I/O Remote Protocol Extension").
+mean is in `configured`. The user's own file counts as named. A file that came with somebody's project must not choose a
+program to run, nor what becomes of bytes that were kept; nor a machine to connect to, since GDB lets its server open
+files on this one (Debugging with GDB, "File-I/O Remote Protocol Extension").
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import ipaddress
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gdbflash.errors import InputError
 from gdbflash.files import read_file
+from gdbflash.host import config_directory
 from gdbflash.version import SCHEMA
 
 if sys.version_info >= (3, 11):
@@ -31,6 +32,8 @@ LARGEST_FILE = 1 << 20
 _MOST_DOTS = 1000
 _TABLE = "tool.gdbflash"
 _ROOT = ".git"
+ALL = "all"
+"""What means every board, and so is no name of one."""
 _NAMED_ONLY = frozenset({"gdb", "launch", "kept"})
 
 
@@ -42,6 +45,8 @@ class Config:
     values: dict[str, Any]
     ignored: tuple[str, ...] = ()
     """Keys that do not count, since the file was found and not named."""
+    boards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What it says of single boards, by their names."""
 
 
 def load_config(named: Path | None, start: Path | None) -> Config | None:
@@ -50,15 +55,41 @@ def load_config(named: Path | None, start: Path | None) -> Config | None:
     Raises InputError when it cannot be read or is no TOML.
     """
     if named is not None:
-        return Config(named, _read(named))
+        return _config(named)
     for folder in _folders(start) if start is not None else ():
         for name in (NAME, PROJECT):
             path = folder / name
             if os.path.lexists(path) and (name == NAME or _TABLE.encode() in _bytes(path)):
-                values = _read(path)
-                ignored = tuple(key for key in values if not _may_be_found(key, values[key]))
-                return Config(path, {key: values[key] for key in values if key not in ignored}, ignored)
+                return _without_what_a_found_file_may_not(_config(path))
     return None
+
+
+def user_config() -> Config | None:
+    """Read the user's own file; None where there is none. Raises InputError as `load_config`."""
+    folder = config_directory()
+    path = folder / NAME if folder is not None else None
+    return _config(path) if path is not None and os.path.lexists(path) else None
+
+
+def _config(path: Path) -> Config:
+    values = _read(path)
+    boards = values.pop("board", {})
+    if not isinstance(boards, dict) or not all(isinstance(each, dict) for each in boards.values()):
+        raise InputError(f"{path}: a board is a table of its own: [board.NAME].", path=str(path), key="board")
+    if ALL in boards:
+        raise InputError(f"{path}: no board can be called {ALL}, which means all.", path=str(path), key=f"board.{ALL}")
+    return Config(path, values, boards=boards)
+
+
+def _without_what_a_found_file_may_not(config: Config) -> Config:
+    tables = {"": config.values, **{f"board.{name}.": table for name, table in config.boards.items()}}
+    ignored = {f"{at}{key}" for at, table in tables.items() for key in table if not _may_be_found(key, table[key])}
+
+    def kept(at: str) -> dict[str, Any]:
+        return {key: value for key, value in tables[at].items() if f"{at}{key}" not in ignored}
+
+    names = tuple(f"{at}{key}" for at, table in tables.items() for key in table if f"{at}{key}" in ignored)
+    return Config(config.path, kept(""), names, {name: kept(f"board.{name}.") for name in config.boards})
 
 
 def _folders(start: Path) -> Iterator[Path]:

@@ -7,11 +7,14 @@ on a target need is imported by them, so that `info` and `--help` answer at once
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +26,17 @@ from gdbflash.cli.console import failure
 from gdbflash.cli.interruption import Interruption
 from gdbflash.cli.loader_report import show_findings, show_loader
 from gdbflash.cli.manual import chapter, topics
-from gdbflash.cli.options import Commands, Reach, Settings, color_of_help, command, global_options, styled
+from gdbflash.cli.options import (
+    Commands,
+    Reach,
+    Settings,
+    board_names,
+    color_of_help,
+    command,
+    global_options,
+    reach_of,
+    styled,
+)
 from gdbflash.cli.streams import Outlet, outlets
 from gdbflash.commands.grammar import FrontEnd
 from gdbflash.commands.help import manual_page, of_all, of_command
@@ -50,6 +63,7 @@ from gdbflash.version import VERSION
 
 if TYPE_CHECKING:
     from gdbflash.flash.flasher import Flasher
+    from gdbflash.mi.target import MiTarget
 
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (InputError, 2),
@@ -94,7 +108,7 @@ def flashing(
         settings.observe(event)
         also(event)
 
-    place = (reach.server, reach.connect, reach.launch, reach.gdb, settings.log)
+    place = (reach.server, reach.connect, reach.started_with, reach.gdb, settings.log)
     with (
         interruption.installed(),
         reached(*place, observe, reach.tcl, reach.patience) as target,
@@ -104,27 +118,36 @@ def flashing(
 
 
 @command(commands, "info")
-def info(settings: Settings, loader: Path) -> None:
-    """Show a loader."""
-    found = load_loader(loader)
-    if settings.as_json:
-        settings.console.object(describe(found))
-        return
-    show_loader(settings.console, found)
+def info(settings: Settings, loader: Path | tuple[Path, ...] | None) -> None:
+    """Show a loader, or those of a config file."""
+    for path in _named(loader):
+        found = load_loader(path)
+        if settings.as_json:
+            settings.console.object(describe(found))
+        else:
+            show_loader(settings.console, found)
+
+
+def _named(loader: Path | tuple[Path, ...] | None) -> tuple[Path, ...]:
+    """Give the loader files that were named; raises InputError for none."""
+    if not loader:
+        raise InputError("No loader was given. Name a .stldr file, or have `loader` in gdbflash.toml name it.")
+    return loader if isinstance(loader, tuple) else (loader,)
 
 
 @command(commands, "lint")
-def lint(settings: Settings, loader: Path, images: tuple[str, ...]) -> None:
+def lint(settings: Settings, loader: Path | tuple[Path, ...] | None, images: tuple[str, ...]) -> None:
     """Show what stands out in a loader, and in images for its memory."""
     from gdbflash.commands.lint import with_images
 
-    found = with_images(load_loader(loader), images)
-    if settings.as_json:
-        settings.console.object({"path": found.path, "findings": describe(found)["findings"]})
-        return
-    show_findings(settings.console, found)
-    count = len(found.findings)
-    settings.console.answer(f"{found.path}: {count or 'no'} finding{'s' * (count != 1)}")
+    for path in _named(loader):
+        found = with_images(load_loader(path), images)
+        if settings.as_json:
+            settings.console.object({"path": found.path, "findings": describe(found)["findings"]})
+            continue
+        show_findings(settings.console, found)
+        count = len(found.findings)
+        settings.console.answer(f"{found.path}: {count or 'no'} finding{'s' * (count != 1)}")
 
 
 def _requesting(name: str) -> None:
@@ -220,7 +243,7 @@ def doctor(settings: Settings, reach: Reach, report: Path | None, serials: bool)
     for check in check_host(reach.gdb):
         show(check)
     try:
-        place = (reach.server, reach.connect, reach.launch, reach.gdb, settings.log)
+        place = (reach.server, reach.connect, reach.started_with, reach.gdb, settings.log)
         with Interruption().installed(), reached(*place, settings.observe, reach.tcl, reach.patience) as target:
             try:
                 if reach.before == Before.RESET.value:
@@ -244,6 +267,34 @@ def doctor(settings: Settings, reach: Reach, report: Path | None, serials: bool)
             checks=[{"name": each.name, "ok": each.ok, "message": each.message} for each in checks],
         )
     return {"checks": [{"name": each.name, "ok": each.ok, "message": each.message} for each in checks]}
+
+
+@command(commands, "boards")
+def boards(settings: Settings, schema: bool) -> Data | None:
+    """List boards, or print the schema of what they are written in."""
+    from gdbflash.cli import configured as files
+    from gdbflash.cli.boards import Seen, look
+
+    if schema:
+        settings.console.plain(json.dumps(files.schema(), indent=2))
+        return None
+    found: list[Seen] = []
+    for name in board_names(settings):
+        reach, notes = reach_of(settings, name)
+        with Interruption().installed():
+            seen = look(name, notes, partial(_reached, settings, reach), reach.expect_unit)
+        for line in seen.lines:
+            settings.console.answer(line)
+        found.append(seen)
+    return {"boards": [each.data for each in found]}
+
+
+def _reached(settings: Settings, reach: Reach) -> AbstractContextManager[MiTarget]:
+    """Reach a target, and say nothing of it."""
+    from gdbflash.mi.reach import reached
+
+    place = (reach.server, reach.connect, reach.started_with, reach.gdb, settings.log)
+    return reached(*place, unobserved, reach.tcl, reach.patience)
 
 
 @command(commands, "board")

@@ -19,15 +19,16 @@ import click
 from gdbflash.cli.console import Console
 from gdbflash.commands.grammar import Argument, Files, FrontEnd, Kind, Option
 from gdbflash.commands.help import of_all, of_command, usage
-from gdbflash.commands.requests import file_named, loaders_named, run_options
+from gdbflash.commands.requests import loaders_named, run_options
 from gdbflash.commands.shared_options import OUTPUT, REACH
 from gdbflash.commands.table import COMMANDS, command_named, options_of
-from gdbflash.commands.words import nearest, parse_port
+from gdbflash.commands.words import nearest
 from gdbflash.errors import GdbflashError, InputError
 from gdbflash.events import BOARD, Detailed, Event, Noted
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.options import Color, RunOptions
 from gdbflash.ranges import Range
+from gdbflash.servers.profiles import profile_named, started_with
 from gdbflash.version import VERSION
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Settings:
     color: Color = Color.AUTO
     log_file: Path | None = None
     config_file: Path | None = None
+    boards: tuple[str, ...] = ()
+    """Those of the config files that are meant."""
     words: Sequence[str] = ()
     """The command line without the program's name."""
     log: RunLog | None = field(default=None, repr=False)
@@ -184,6 +187,7 @@ _NOTED: dict[str, Callable[[click.Context, click.Parameter, Any], None]] = {
     "color": _note("color", Color),
     "log": _note("log_file", Path),
     "config": _note("config_file", Path),
+    "board": _note("boards", tuple),
 }
 """What becomes of the options that stand before and behind every command."""
 
@@ -204,10 +208,12 @@ class Reach:
     connect: str | None
     tcl: int | None
     launch: str | None
+    probe: str | None
     gdb: str | None
     loader: tuple[Path, ...]
     ram: Range | None
     static_base: int | None
+    expect_unit: str | None
     kept: str | None
     before: str | None
     after: str | None
@@ -220,8 +226,19 @@ class Reach:
     def loaders(self) -> tuple[ExternalLoader, ...]:
         """Read the loader files; raises InputError when none was named, PlanError, LoaderFileError."""
         if not self.loader:
-            raise InputError("No loader was given. Name the .stldr of your board's memory with -l FILE.")
+            raise InputError(
+                "No loader was given. Name the .stldr of your board's memory with -l FILE, or a board of gdbflash.toml "
+                "with -b NAME."
+            )
         return loaders_named(self.loader)
+
+    @property
+    def started_with(self) -> str | None:
+        """The server's arguments, where it is to be started; raises InputError."""
+        if self.launch is None:
+            return None
+        profile = profile_named("openocd" if self.server == "auto" else self.server)
+        return started_with(profile, self.launch, self.probe)
 
     @property
     def patience(self) -> float:
@@ -234,6 +251,8 @@ class Reach:
 
 
 Carried = Callable[..., Any]
+_SAID_BY_ENVIRONMENT = {each.field for each in REACH if each.name != "gdb"} | {"board", "config"}
+"""Of these a variable of the environment may say what the command line does not. GDBFLASH_GDB is heeded elsewhere."""
 
 
 def command(group: click.Group, name: str) -> Callable[[Carried], click.Command]:
@@ -244,7 +263,8 @@ def command(group: click.Group, name: str) -> Callable[[Carried], click.Command]
     row = command_named(name)
 
     def made(function: Carried) -> click.Command:
-        wrapped: Carried = click.pass_obj(_with_reach(function) if row.reaches else function)
+        has_loader = row.reaches or any(each.name == "loader" for each in row.arguments)
+        wrapped: Carried = click.pass_obj(_with_config(function) if has_loader else function)
         for option in reversed(options_of(row, FrontEnd.COMMAND_LINE)):
             wrapped = click.option(*_flags(option), **_settings(option))(wrapped)
         for argument in reversed(row.arguments):
@@ -279,6 +299,8 @@ def _type(of: Option | Argument) -> click.ParamType | None:  # type: ignore[type
 def _settings(option: Option) -> dict[str, Any]:
     """Say an option in click's words."""
     said: dict[str, Any] = {"help": f"{option.help}."}
+    if option.field in _SAID_BY_ENVIRONMENT:
+        said["envvar"] = f"GDBFLASH_{option.field.upper()}"
     if option.kind is Kind.FLAG:
         return {**said, "is_flag": True}
     if option.kind is Kind.SWITCH:
@@ -289,84 +311,95 @@ def _settings(option: Option) -> dict[str, Any]:
     return said
 
 
-def _with_reach(function: Carried) -> Carried:
-    """Gather what reaches a target into one value, with what a config file says of it."""
+def _with_config(function: Carried) -> Carried:
+    """Fill in from config files what the command line left open, and gather what reaches a target into one value."""
 
     @functools.wraps(function)
     @click.pass_context
     def gathered(ctx: click.Context, /, settings: Settings, **said: Any) -> Any:
-        fields = {name: said.pop(name, None) for name in Reach.__dataclass_fields__}
-        fields["is_named"] = fields["connect"] is not None or fields["launch"] is not None
-        _configure(ctx, fields)
-        return function(settings, reach=Reach(**fields), **said)
+        reaches = command_named(ctx.command.name or "").reaches
+        named = any(said.get(name) is not None for name in ("connect", "launch"))
+        _configure(ctx, settings, said)
+        if not reaches:
+            return function(settings, **said)
+        return function(settings, reach=_reach(said, named), **said)
 
     return gathered
 
 
-def _configure(ctx: click.Context, fields: dict[str, Any]) -> None:
-    """Fill in from the config file what the command line left open; raises InputError naming file and key."""
-    from gdbflash.cli.config import load_config  # only commands on a target have one
+def _reach(said: dict[str, Any], named: bool) -> Reach:
+    """Take what reaches a target out of all that was said."""
+    fields = {name: said.pop(name, None) for name in Reach.__dataclass_fields__ if name != "is_named"}
+    return Reach(**fields, is_named=named)
 
-    settings = ctx.ensure_object(Settings)
-    config = load_config(settings.config_file, _working_directory())
-    if config is None:
-        return
-    known = {each.name: each for each in REACH}
-    for key, value in config.values.items():
-        if key not in known:
-            raise InputError(
-                f"{config.path}: {key} is no option that a file may have; those are {', '.join(sorted(known))}.",
-                path=str(config.path),
-                key=key,
+
+def reach_of(settings: Settings, board: str) -> tuple[Reach, str]:
+    """Give how a board of the config files is reached, and what else they say of it; raises InputError."""
+    said: dict[str, Any] = {each.field: () if each.kind is Kind.VALUES else each.default for each in REACH}
+    values = configured(settings, board)
+    said |= {name: value for name, value in values.items() if name in said}
+    return _reach(said, False), str(values.get("notes", ""))
+
+
+def board_names(settings: Settings) -> tuple[str, ...]:
+    """Name the boards that were named, or all that config files have; raises InputError where there are none."""
+    from gdbflash.cli.configured import files
+
+    names = settings.boards or files(settings.config_file, working_directory()).boards
+    if not names:
+        raise InputError(
+            "No config file names a board. Write a table [board.NAME] into gdbflash.toml: `gdbflash help options` "
+            "shows how."
+        )
+    return names
+
+
+def configured(settings: Settings, board: str | None) -> dict[str, Any]:
+    """Give what config files say of a board, or of any, by the options' fields; raises InputError."""
+    from gdbflash.cli.configured import files, settled  # only some commands read them
+
+    found = files(settings.config_file, working_directory())
+    layers = found.layers(board)
+    for config in found.configs:
+        for key in config.ignored:
+            message = (
+                f"{key} in {config.path} does not count, since nobody named that file: add --config {config.path}."
             )
-        try:
-            checked = _value(known[key], value, config.path.parent, ctx)
-        except (click.BadParameter, InputError) as error:
-            raise InputError(
-                f"{config.path}: {key}: {error.message.rstrip('.')}.", path=str(config.path), key=key
-            ) from error
-        name = known[key].field
+            settings.observe(Noted("config-ignored", message, {"path": str(config.path), "key": key}))
+    values = settled(layers, _converted)
+    for layer in layers:
+        whose = f" for the board {layer.board}" if layer.board else ""
+        settings.observe(Detailed("config", f"Options come from {layer.config.path}{whose}: {', '.join(layer.values)}"))
+    return values
+
+
+def _converted(option: Option, text: str) -> Any:
+    kind = _type(option)
+    try:
+        return text if kind is None else kind.convert(text, None, None)
+    except click.BadParameter as error:
+        raise InputError(error.message) from error
+
+
+def _configure(ctx: click.Context, settings: Settings, said: dict[str, Any]) -> None:
+    """Fill in from the config files what the command line left open; raises InputError naming file and key."""
+    if len(settings.boards) > 1:
+        raise InputError("Several boards were named, and one command works on one.")
+    values = configured(settings, settings.boards[0] if settings.boards else None)
+    for name, value in values.items():
         source = ctx.get_parameter_source(name)  # None where the command has no such option
-        if source is not None and source.name == "DEFAULT":
-            fields[name] = checked
-    for key in config.ignored:
-        message = f"{key} in {config.path} does not count, since nobody named that file: add --config {config.path}."
-        settings.observe(Noted("config-ignored", message, {"path": str(config.path), "key": key}))
-    settings.observe(Detailed("config", f"Options come from {config.path}: {', '.join(config.values)}"))
+        if source is None or name not in said:
+            continue
+        if name == "images":
+            if ctx.command.name == "load" and not said[name]:
+                said[name] = tuple(map(str, value))
+        elif source.name == "DEFAULT":
+            said[name] = value
 
 
-def _working_directory() -> Path | None:
+def working_directory() -> Path | None:
     """Give the folder in which a config file is looked for; None where it was deleted."""
     try:
         return Path.cwd()
     except FileNotFoundError:
         return None
-
-
-def _wanted(option: Option) -> tuple[str, tuple[type, ...]]:
-    """Say of which kind a value has to be, in words and as types of TOML."""
-    if option.kind is Kind.SWITCH:
-        return "true or false", (bool,)
-    if isinstance(option.default, float):
-        return "a number", (int, float)
-    if option.parse is parse_port:
-        return "a whole number", (int,)
-    return "a text in quotes", (str,)
-
-
-def _value(option: Option, value: Any, folder: Path, ctx: click.Context) -> Any:
-    """Check a value of a config file by its option; raises InputError, BadParameter."""
-    try:
-        shown = repr(value)
-    except ValueError as error:  # a file may write it in hex, but Python not in decimal
-        raise InputError("a number in it has too many digits") from error
-    if option.kind is Kind.VALUES:
-        files = [value] if isinstance(value, str) else value
-        if not isinstance(files, list) or not all(isinstance(each, str) for each in files):
-            raise InputError(f"{shown} is no file name and no list of them")
-        return tuple(folder / file_named(each) for each in files)
-    wanted, kinds = _wanted(option)
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise InputError(f"{shown} is not {wanted}")
-    kind = _type(option)
-    return value if isinstance(value, bool) or kind is None else kind.convert(str(value), None, ctx)

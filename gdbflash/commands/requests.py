@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gdbflash.commands.lint import boot_notes
-from gdbflash.commands.words import entry_of, load_images, parse_number, whole_range
+from gdbflash.commands.words import entry_of, file_named, load_images, parse_number, whole_range
 from gdbflash.errors import InputError, JsonValue
 from gdbflash.events import Noted, Planned, counted
 from gdbflash.images.content import Content
@@ -123,7 +123,7 @@ def run_options(loaders: Sequence[ExternalLoader], said: Mapping[str, Any], *, i
         said["timeout_scale"],
         static_base=said.get("static_base"),
     )
-    return RunOptions(Before(before), After(after), calls, kept)
+    return RunOptions(Before(before), After(after), calls, kept, said.get("expect_unit"))
 
 
 @dataclass(frozen=True)
@@ -444,15 +444,6 @@ def only(loaders: Sequence[ExternalLoader]) -> ExternalLoader:
     if len(loaders) != 1:
         raise InputError("Several loaders were given: name one with -l, or an ADDRESS and SIZE.")
     return loaders[0]
-
-
-def file_named(text: str) -> Path:
-    """Read a file's name, where ~ is the home directory; that of a user who does not exist stays as it is."""
-    path = Path(text)
-    try:
-        return path.expanduser()
-    except RuntimeError:  # what pathlib raises for one
-        return path
 
 
 def outcome_of(said: str, report: Report, **more: JsonValue) -> Outcome:

@@ -6,7 +6,7 @@ What belongs here: rows of `table` that no single command owns.
 from __future__ import annotations
 
 from gdbflash.commands.grammar import Files, FrontEnd, Kind, Only, Option, OptionGroup
-from gdbflash.commands.words import parse_address, parse_factor, parse_port, parse_range
+from gdbflash.commands.words import parse_address, parse_factor, parse_port, parse_range, parse_unit_text
 from gdbflash.options import Color, Kept
 from gdbflash.servers.profiles import SERVERS
 
@@ -86,6 +86,14 @@ REACH = (
         default=1.0,
         group=_TARGET,
     ),
+    Option(
+        "expect-unit",
+        "Refuse every other unit than the one with this unique ID, before anything is done to it",
+        metavar="ID",
+        parse=parse_unit_text,
+        otherwise="any unit will do",
+        group=_TARGET,
+    ),
     Option("irq", "Let the loader take interrupts", Kind.SWITCH, default=False, group=_TARGET),
     Option(
         "ignore-init-result",
@@ -126,6 +134,14 @@ REACH = (
         metavar="ARGS",
         only=_CONNECTED,
         otherwise="it runs already",
+        group=_SERVER,
+    ),
+    Option(
+        "probe",
+        "The serial number of the probe, for the server that --launch starts",
+        metavar="SERIAL",
+        only=_CONNECTED,
+        otherwise="the only one there is",
         group=_SERVER,
     ),
     Option(
@@ -185,5 +201,20 @@ OUTPUT = (
         otherwise="gdbflash.toml or pyproject.toml of the project",
         group=_OUTPUT,
     ),
+    Option(
+        "board",
+        "The board that is meant, of those in config files",
+        Kind.VALUES,
+        "NAME",
+        short="b",
+        otherwise="what stands above the boards in the file",
+        group=_OUTPUT,
+    ),
 )
 """The options of the command line, before and behind every command."""
+
+IN_FILES = (
+    Option("images", "What `load` loads where it is not told", Kind.VALUES, "IMAGE[@ADDRESS]", names=Files.FILE),
+    Option("notes", "What people should know of this board, such as its wiring", metavar="TEXT"),
+)
+"""What config files may say beside options."""

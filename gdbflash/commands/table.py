@@ -69,7 +69,9 @@ _NO_PLACE = (
     Argument("address", "ADDRESS", parse_address, optional=True, help=_ADDRESS_HELP),
     Argument("size", "SIZE", optional=True, help=_SIZE_HELP),
 )
-_LOADER_FILE = Argument("loader", "LOADER", names=Files.FILE, optional_in=FrontEnd.GDB, help="A .stldr file")
+_LOADER_FILE = Argument(
+    "loader", "LOADER", names=Files.FILE, optional=True, help="A .stldr file; without it, that of a config file"
+)
 _ALONE = Only(FrontEnd.COMMAND_LINE, "it needs no GDB, or looks for one")
 _SITTING = Only(FrontEnd.GDB, "it is about what an open GDB session has")
 
@@ -78,8 +80,8 @@ COMMANDS = (
         "load",
         Group.FLASH,
         "Load a whole program: its external parts through the loaders, internal flash and RAM by the server.",
-        "A bin needs @ADDRESS. All is compared.",
-        (Argument("images", _IMAGE, many=True, optional_in=FrontEnd.GDB, names=Files.FILE, help=_IMAGE_HELP),),
+        "A bin needs @ADDRESS. All is compared. Without IMAGE: those of a config file.",
+        (replace(_IMAGES, optional=True),),
         (_VERIFY, _KEEP, REPORT),
         writes=True,
         stays_in=FrontEnd.GDB,
@@ -325,6 +327,20 @@ COMMANDS = (
             ("doctor", "Does everything run here?"),
             ("doctor --connect 127.0.0.1:3333", "With that server"),
             ("doctor -l Board.stldr", "And does this loader fit into the RAM?"),
+        ),
+    ),
+    Command(
+        "boards",
+        Group.TARGET,
+        "List the boards of config files, and see whether each answers.",
+        "Nothing is called or reset; a core that runs is halted for a moment.",
+        options=(Option("schema", "Print a JSON schema of config files, for editors", Kind.FLAG, default=False),),
+        reaches=False,
+        only=_ALONE,
+        examples=(
+            ("boards", "Which are there, and which answer?"),
+            ("boards -b bench", "Does that one?"),
+            ("boards --schema > gdbflash.schema.json", "For an editor that completes gdbflash.toml"),
         ),
     ),
     Command(

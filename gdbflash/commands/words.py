@@ -135,6 +135,11 @@ def parse_unit(text: str) -> bytes:
     return unit
 
 
+def parse_unit_text(text: str) -> str:
+    """Read a unique ID as the hex digits that are shown of one; raises InputError."""
+    return parse_unit(text).hex()
+
+
 def parse_listening_port(text: str) -> int:
     """Read the number of a TCP port to listen at, where 0 is any free one; raises InputError."""
     return 0 if text == "0" else parse_port(text)
@@ -211,3 +216,12 @@ def entry_of(specifications: Sequence[str]) -> int | None:
 def load_images(specifications: Sequence[str]) -> Content:
     """Read and merge the images named; raises InputError and ImageFileError."""
     return merge_images([load_image(path, address) for path, address in map(parse_image, specifications)])
+
+
+def file_named(text: str) -> Path:
+    """Read a file's name, where ~ is the home directory; that of a user who does not exist stays as it is."""
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # what pathlib raises for one
+        return path

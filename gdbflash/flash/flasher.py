@@ -141,10 +141,19 @@ class Flasher:
         return self
 
     def _claim(self) -> None:
-        """Have the target for this process alone; raises TargetInUse."""
+        """Have the target for this process alone; raises TargetInUse, and PrepareError where it is another unit."""
         device = identify(self._target, 0)
         self._observe(introduced(self._target, device))
         unit, self._device_id = device.unit, device.device_id
+        expected = self._options.expected_unit
+        if expected is not None and unit != expected:
+            which = f"the unit {unit}" if unit else "a unit that tells no unique ID"
+            raise PrepareError(
+                f"This is {which}, not {expected}, which was expected. Nothing was touched; look at which "
+                "board is connected.",
+                unit=unit,
+                expected=expected,
+            )
         place = self._target.capabilities.place or self._target.capabilities.server
         what = f"the unit {unit}" if unit else f"the target at {place}"
         self._mine.enter_context(held(unit or place, what, lambda said: self._observe(Noted("no-lock", said))))

@@ -21,9 +21,9 @@ from gdbflash.commands.grammar import Command
 from gdbflash.commands.hexdump import hexdump
 from gdbflash.commands.lint import boot_notes, with_images
 from gdbflash.commands.report import Report
-from gdbflash.commands.requests import REQUESTS, file_named, loaders_named, run_options
+from gdbflash.commands.requests import REQUESTS, loaders_named, run_options
 from gdbflash.commands.shared_options import REACH
-from gdbflash.commands.words import entry_of, load_images
+from gdbflash.commands.words import entry_of, file_named, load_images
 from gdbflash.errors import GdbflashError, InputError, Interrupted, SetupError
 from gdbflash.events import Detailed, Event, Started, bytes_in_words, counted
 from gdbflash.flash.flasher import Flasher

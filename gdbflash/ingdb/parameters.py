@@ -12,9 +12,10 @@ from typing import Any
 import gdb
 
 from gdbflash.commands.grammar import Command, FrontEnd, Kind, Option
-from gdbflash.commands.requests import file_named, loaders_named
+from gdbflash.commands.requests import loaders_named
 from gdbflash.commands.shared_options import REACH
 from gdbflash.commands.table import command_named, options_of
+from gdbflash.commands.words import file_named
 from gdbflash.errors import InputError
 from gdbflash.ingdb.batch import in_batch
 from gdbflash.loaders.loader import ExternalLoader
@@ -31,6 +32,7 @@ STAYING = (
     "irq",
     "ignore-init-result",
     "timeout-scale",
+    "expect-unit",
 )
 """The options that a GDB parameter says for all commands."""
 _LEFT_OPEN = "auto"

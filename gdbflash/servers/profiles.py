@@ -12,6 +12,7 @@ tested with.
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ class Launch:
     They are given where the user's arguments do not match `port_argument`; where both name one, the user's, which comes
     last, counts.
     """
+    serial: tuple[str, ...] = ()
+    """Arguments that choose a probe by its serial number, {serial}; empty: it has none to choose."""
     tcl_ready: str = ""
     """A regular expression for its words about its Tcl port, with a group `port`."""
 
@@ -138,6 +141,7 @@ PROFILES: dict[str, ServerProfile] = {
                 r"Listening on port (?P<port>\d+) for gdb connections",
                 free_ports=("-c", "gdb_port {gdb}", "-c", "tcl_port {tcl}", "-c", "telnet_port {other}"),
                 tcl_ready=r"Listening on port (?P<port>\d+) for tcl connections",
+                serial=("-c", "adapter serial {serial}"),
             ),
             start_with="openocd -f interface/stlink.cfg -f target/stm32h7x.cfg",
             reset_halt=("monitor reset halt",),
@@ -165,6 +169,7 @@ PROFILES: dict[str, ServerProfile] = {
                 r"Waiting for debugger connection",
                 port_argument=_OPTION.format("p|-port-number"),
                 free_ports=("-p", "{gdb}"),
+                serial=("-i", "{serial}"),  # ST UM2576
             ),
             start_with="ST-LINK_gdbserver -p 61234 -d -e --halt -cp DIRECTORY_OF_STM32CUBEPROGRAMMER",
             # ST UM2576: `monitor reset` takes no argument here; it halts when the server runs with --halt.
@@ -196,6 +201,7 @@ PROFILES: dict[str, ServerProfile] = {
                 ("gdbserver",),
                 _OPTION.format("p|-port"),
                 free_ports=("--port", "{gdb}", "--telnet-port", "{other}"),
+                serial=("-u", "{serial}"),
             ),
             start_with="pyocd gdbserver --persist",
             reset_halt=("monitor reset halt",),
@@ -211,6 +217,7 @@ PROFILES: dict[str, ServerProfile] = {
                 r"Waiting for GDB connection",
                 port_argument=_OPTION.format("port"),
                 free_ports=("-port", "{gdb}", "-swoport", "{tcl}", "-telnetport", "{other}"),
+                serial=("-select", "usb={serial}"),
             ),
             start_with="JLinkGDBServer -device DEVICE -if SWD",
             # SEGGER UM08001, "GDB Server": `monitor reset` resets and halts; `monitor go` starts the core.
@@ -228,6 +235,7 @@ PROFILES: dict[str, ServerProfile] = {
                 r"Listening at \*?:(?P<port>\d+)\D",
                 port_argument=_OPTION.format("p|-listen_port"),
                 free_ports=("-p", "{gdb}"),
+                serial=("--serial", "{serial}"),
             ),
             start_with="st-util",
             # It does not know how to detach.
@@ -293,6 +301,16 @@ def profile_named(name: str) -> ServerProfile:
     if name not in PROFILES:
         raise InputError(f"There is no server {name!r}; choose auto or one of {', '.join(PROFILES)}.", server=name)
     return PROFILES[name]
+
+
+def started_with(profile: ServerProfile, arguments: str, serial: str | None) -> str:
+    """Give the arguments of --launch that choose a probe, too; raises InputError where there is none to choose."""
+    if serial is None:
+        return arguments
+    words = profile.launch.serial if profile.launch is not None else ()
+    if not words:
+        raise InputError(f"{profile.title} has no probe that could be chosen by --probe.", server=profile.name)
+    return " ".join([arguments, *(shlex.quote(each.format(serial=serial)) for each in words)])
 
 
 def detect(asker: Asker) -> ServerProfile:

@@ -36,7 +36,7 @@ ON = ["-l", str(LOADER), "--gdb", "/nowhere/gdb"]
         ([], 2, ""),
         (["writ"], 2, "No such command 'writ'"),
         (["write"], 2, "Missing argument 'IMAGE[@ADDRESS]...'. See gdbflash write --help."),
-        (["info"], 2, "Missing argument 'LOADER'. See gdbflash info --help."),
+        (["info"], 2, "No loader was given. Name a .stldr file, or have `loader` in gdbflash.toml name it."),
         (["read", PLACE, "1K", "-o", "chip.dat", *ON], 2, "chip.dat does not tell by its ending what it is to be"),
         (["read", PLACE, "1K", "--format", "hex", *ON], 2, "--format says what a file is to be: name one with -o"),
         (["read", PLACE, "1K", "-o", "-", *ON], 2, "--json and -o - both want stdout. Name a file with -o."),
