@@ -34,6 +34,7 @@ from gdbflash.cli.options import (
     color_of_help,
     command,
     global_options,
+    loader_folders,
     reach_of,
     styled,
 )
@@ -55,7 +56,8 @@ from gdbflash.errors import (
     SetupError,
     TargetError,
 )
-from gdbflash.events import Event, Observer, Started, unobserved
+from gdbflash.events import Event, Noted, Observer, Started, unobserved
+from gdbflash.loaders.library import AUTO
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.loaders.stldr import describe, load_loader
 from gdbflash.options import After, Before, Kept
@@ -78,6 +80,8 @@ _KEPT_CHOICES = {
     Kept.DISCARD.value: "give them up",
     Kept.LEAVE.value: "go on without them, and keep their file",
 }
+_MOST_ASKED = 20
+"""Loaders to choose from on a terminal."""
 BUG = 70
 """EX_SOFTWARE of sysexits.h: an error that is ours."""
 
@@ -135,6 +139,27 @@ def _named(loader: Path | tuple[Path, ...] | None) -> tuple[Path, ...]:
     return loader if isinstance(loader, tuple) else (loader,)
 
 
+@command(commands, "loaders")
+def loaders(settings: Settings, folders: tuple[str, ...]) -> Data:
+    """List loader files."""
+    from gdbflash.commands.choose_loader import Listed, listed
+    from gdbflash.commands.words import file_named
+
+    places = tuple(map(file_named, folders)) or loader_folders(settings)
+    if not places:
+        raise InputError(
+            "No folder of loaders is known: there is no tool of the vendor's in its usual places. Name one, or have "
+            "`loader-path` in gdbflash.toml name it."
+        )
+    found: list[Listed] = []
+    for each in listed(places):
+        settings.console.answer(each.line, "" if each.loader is not None else "yellow")
+        found.append(each)
+    if not found:
+        settings.console.say(f"no loader files in {', '.join(map(str, places))}")
+    return {"loaders": [each.data for each in found]}
+
+
 @command(commands, "lint")
 def lint(settings: Settings, loader: Path | tuple[Path, ...] | None, images: tuple[str, ...]) -> None:
     """Show what stands out in a loader, and in images for its memory."""
@@ -157,7 +182,7 @@ def _requesting(name: str) -> None:
     def carry_out(settings: Settings, reach: Reach, report: Path | None = None, **said: Any) -> Data:
         settings.record = {**begun(name), "board": reach.connect}
         settings.report = None if report is None else ReportFile(report)
-        loaders = () if name == "load" and not reach.loader else reach.loaders()
+        loaders = () if name == "load" and not reach.loader else _loaders(settings, reach, said)
         if settings.as_json or report is not None:
             settings.record |= files_used(loaders, said.get("images", ()))
         request = REQUESTS[name](loaders, **said)
@@ -170,6 +195,31 @@ def _requesting(name: str) -> None:
         if request.ends_here and not reach.is_named:
             return {"dry_run": True}
         return told(settings, _asking(settings, reach, request))
+
+
+def _loaders(settings: Settings, reach: Reach, said: dict[str, Any]) -> tuple[ExternalLoader, ...]:
+    """Read the loaders that were named; `auto` is the one for this device that has the addresses asked for."""
+    if tuple(map(str, reach.loader)) != (AUTO,):
+        return reach.loaders()
+    from gdbflash.commands.choose_loader import fitting, only_one, why
+    from gdbflash.commands.words import load_images
+    from gdbflash.onchip.placement import identify
+
+    images = said.get("images")
+    places = [each.address for each in load_images(images).ranges] if images else []
+    places += [said["address"]] if said.get("address") is not None else []
+    with Interruption().installed(), _reached(settings, reach) as target:
+        device_id = identify(target, 0).device_id
+        target.resume()
+    found = fitting(loader_folders(settings), device_id, places)
+    if len(found) > 1:
+        numbered = {str(number): each for number, each in enumerate(found[:_MOST_ASKED], 1)}
+        question = "Several loaders are for this device, and only the board's wiring tells which is right."
+        answer = settings.console.choice(question, {number: str(each.path) for number, each in numbered.items()})
+        found = (numbered[answer],) if answer is not None else found
+    chosen = only_one(found, device_id)
+    settings.observe(Noted("loader-chosen", why(chosen, device_id), {"path": str(chosen.path)}))
+    return (load_loader(chosen.path),)
 
 
 def _expect_free_stdout(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from gdbflash.commands.table import COMMANDS, command_named, options_of
 from gdbflash.commands.words import nearest
 from gdbflash.errors import GdbflashError, InputError
 from gdbflash.events import BOARD, Detailed, Event, Noted
+from gdbflash.loaders.library import AUTO, found_by_name, installed
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.options import Color, RunOptions
 from gdbflash.ranges import Range
@@ -66,6 +67,8 @@ class Settings:
     config_file: Path | None = None
     boards: tuple[str, ...] = ()
     """Those of the config files that are meant."""
+    loader_path: tuple[Path, ...] = ()
+    """Folders of loaders that config files name."""
     words: Sequence[str] = ()
     """The command line without the program's name."""
     log: RunLog | None = field(default=None, repr=False)
@@ -263,7 +266,7 @@ def command(group: click.Group, name: str) -> Callable[[Carried], click.Command]
     row = command_named(name)
 
     def made(function: Carried) -> click.Command:
-        has_loader = row.reaches or any(each.name == "loader" for each in row.arguments)
+        has_loader = row.reaches or any(each.name in ("loader", "folders") for each in row.arguments)
         wrapped: Carried = click.pass_obj(_with_config(function) if has_loader else function)
         for option in reversed(options_of(row, FrontEnd.COMMAND_LINE)):
             wrapped = click.option(*_flags(option), **_settings(option))(wrapped)
@@ -322,9 +325,24 @@ def _with_config(function: Carried) -> Carried:
         _configure(ctx, settings, said)
         if not reaches:
             return function(settings, **said)
+        said["loader"] = tuple(_found(settings, each) for each in said["loader"])
         return function(settings, reach=_reach(said, named), **said)
 
     return gathered
+
+
+def loader_folders(settings: Settings) -> tuple[Path, ...]:
+    """Name the folders where loaders are looked for: of the environment, config files, and the vendor's tools."""
+    said = [Path(each) for each in os.environ.get("GDBFLASH_LOADER_PATH", "").split(os.pathsep) if each]
+    return (*said, *settings.loader_path, *installed())
+
+
+def _found(settings: Settings, path: Path) -> Path:
+    """Give the file that -l means: one that is there, else one of that name in a folder of loaders."""
+    if len(path.parts) != 1 or path.exists() or str(path) == AUTO:
+        return path
+    folders = loader_folders(settings)
+    return found_by_name(str(path), folders) if folders else path
 
 
 def _reach(said: dict[str, Any], named: bool) -> Reach:
@@ -386,6 +404,7 @@ def _configure(ctx: click.Context, settings: Settings, said: dict[str, Any]) -> 
     if len(settings.boards) > 1:
         raise InputError("Several boards were named, and one command works on one.")
     values = configured(settings, settings.boards[0] if settings.boards else None)
+    settings.loader_path = values.get("loader_path", ())
     for name, value in values.items():
         source = ctx.get_parameter_source(name)  # None where the command has no such option
         if source is None or name not in said:

@@ -17,7 +17,7 @@ _TARGET, _SERVER, _OUTPUT = OptionGroup.TARGET, OptionGroup.SERVER, OptionGroup.
 REACH = (
     Option(
         "loader",
-        "The .stldr of a memory; repeat it, one per memory",
+        "The .stldr of a memory, or its name in a loader folder, or auto; repeat it, one per memory",
         Kind.VALUES,
         "FILE",
         short="l",
@@ -215,6 +215,7 @@ OUTPUT = (
 
 IN_FILES = (
     Option("images", "What `load` loads where it is not told", Kind.VALUES, "IMAGE[@ADDRESS]", names=Files.FILE),
+    Option("loader-path", "Folders where loaders are looked for by name", Kind.VALUES, "FOLDER", names=Files.FILE),
     Option("notes", "What people should know of this board, such as its wiring", metavar="TEXT"),
 )
 """What config files may say beside options."""

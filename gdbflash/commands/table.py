@@ -275,6 +275,20 @@ COMMANDS = (
         ),
     ),
     Command(
+        "loaders",
+        Group.LOADERS,
+        "List loader files with their storage, size, chip and findings.",
+        "Without DIR: those of `loader-path` in config files, and of the vendor's tools on this machine.",
+        (Argument("folders", "DIR", optional=True, many=True, names=Files.FILE, help="A folder to look through"),),
+        reaches=False,
+        only=_ALONE,
+        examples=(
+            ("loaders", "Which are there?"),
+            ("loaders ~/loaders | grep H7", "Those of a folder, for one family"),
+            ("loaders --json", "For a script"),
+        ),
+    ),
+    Command(
         "call",
         Group.LOADERS,
         "Call one loader function raw and say r0, r1, time and stack use.",

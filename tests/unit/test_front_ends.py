@@ -101,7 +101,7 @@ def test_what_they_do_not_share_is_named_with_its_reason() -> None:
     differ = {each.name: each.only for each in (*COMMANDS, *REACH) if each.only is not None}
     assert {name for name, only in differ.items() if only.front_end is FrontEnd.GDB} == {"loader", "status"}
     alone = {name for name, only in differ.items() if only.front_end is FrontEnd.COMMAND_LINE}
-    commands_alone = {"board", "gdbinit", "integrate", "completion", "help", "boards"}
+    commands_alone = {"board", "gdbinit", "integrate", "completion", "help", "boards", "loaders"}
     assert alone == {*commands_alone, "server", "connect", "tcl", "launch", "probe", "gdb"}
     assert all(isinstance(only, Only) and only.why for only in differ.values())
     own = [option for row in COMMANDS for option in row.options]
