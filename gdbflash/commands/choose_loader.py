@@ -70,7 +70,7 @@ def listed(folders: Sequence[Path]) -> Iterator[Listed]:
 
 
 def fitting(folders: Sequence[Path], device_id: int | None, addresses: Sequence[int]) -> tuple[Listed, ...]:
-    """Give the loaders whose name speaks of the device, and whose storage has all addresses; raises InputError for none.
+    """Give the loaders that speak of the device and whose storage has all addresses; raises InputError for none.
 
     A file that is there twice counts once.
     """
