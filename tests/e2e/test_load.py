@@ -221,7 +221,9 @@ def test_a_loader_of_the_internal_flash_programs_it(board: RunningBoard, run: Co
     assert loaded.result["bytes_skipped"] == load_image(program).size
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize(
+    "server", [pytest.param(each, marks=[pytest.mark.full] if each == "hla_swd" else []) for each in SERVERS]
+)
 def test_a_load_that_is_interrupted_is_made_good_by_the_next(
     server: str, board: RunningBoard, tmp_path: Path, run: CommandLine
 ) -> None:

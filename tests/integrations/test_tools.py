@@ -150,3 +150,14 @@ def test_platformio_uploads_by_it(tmp_path: Path) -> None:
     assert (tmp_path / "said").read_text().splitlines() == [
         *("load", "/build/firmware.elf", *loaders, "--server", "openocd", "--tcl", "6666")
     ]
+
+
+def test_the_first_load_is_at_most_three_commands_away() -> None:
+    """By the manual's table: writing the files is one of them; test_west and test_cmake run just those."""
+    text = (Path(__file__).parents[2] / "gdbflash" / "manual" / "integrations.md").read_text("utf-8")
+    rows = re.findall(r"^\| (?:`(\w+)`)? ?\| (.*?) \|", text, re.MULTILINE)
+    commands = {tool or "west flash": re.findall(r"`((?:west|cmake|pio) [^`]*)`", then) for tool, then in rows}
+    assert set(commands) == {*TOOLS, "west flash"}
+    assert all(len(each) + 1 <= 3 for each in commands.values())
+    assert commands["cmake"] == ["cmake --build build -t firmware-gdbflash"]
+    assert commands["vscode"] == [], "a key"
