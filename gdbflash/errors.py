@@ -22,6 +22,7 @@ What belongs here: every exception that leaves a module of this package, and not
     │   ├── CallStopped       a loader function stopped elsewhere than at its return address
     │   ├── EraseUnitLarger   an erase took more than the loader says
     │   ├── KeptUnclear       bytes that an interrupted run kept: whose they are has to be said
+    │   ├── BoardsFailed      not all of many boards are done
     │   └── Mismatch          memory is not what it should be
     ├── OutputError           the output file could not be written
     └── Interrupted           the user asked to stop
@@ -208,6 +209,12 @@ class EraseFailed(TargetError):
     """An erase that said it succeeded left something else than erased bytes; data: address, size, found."""
 
     kind = "erase-failed"
+
+
+class BoardsFailed(TargetError):
+    """Not all of many boards are done; data: failed, their names."""
+
+    kind = "boards"
 
 
 class OutputError(GdbflashError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gdbflash.cli.config import Config, load_config, user_config
+from gdbflash.commands.grammar import Files as Named
 from gdbflash.commands.grammar import Kind, Option
 from gdbflash.commands.shared_options import IN_FILES, REACH
 from gdbflash.commands.table import command_named
@@ -116,7 +117,7 @@ def _value(option: Option, value: Any, folder: Path, convert: Convert) -> Any:
         shown = repr(value)
     except ValueError as error:  # a file may write it in hex, but Python not in decimal
         raise InputError("a number in it has too many digits") from error
-    if option.kind is Kind.VALUES:
+    if option.kind is Kind.VALUES and option.names is Named.FILE:
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
             raise InputError(f"{shown} is no file name and no list of them")
@@ -150,7 +151,7 @@ def schema() -> dict[str, Any]:
 
 def _property(option: Option) -> dict[str, Any]:
     described = {"description": f"{option.help}."}
-    if option.kind is Kind.VALUES:
+    if option.kind is Kind.VALUES and option.names is Named.FILE:
         text = {"type": "string"}
         return {**described, "oneOf": [text, {"type": "array", "items": text}]}
     if option.choices:

@@ -8,10 +8,11 @@ stream cannot be printed to any more, `streams` sees to it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -22,7 +23,7 @@ from gdbflash.version import SCHEMA
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
     from rich.text import Text
 
     from gdbflash.cli.streams import Outlet
@@ -102,6 +103,7 @@ class Console:
         self._progress: Progress | None = None
         self._started = Started("connect")
         self._done = 0
+        self._tasks: dict[str, TaskID] = {}
 
     def observe(self, event: Event) -> None:
         """Show one event."""
@@ -131,6 +133,49 @@ class Console:
             self.tell(f"  {event.message}", "dim")
         elif isinstance(event, Planned):
             self.tell(event.summary)
+
+    @contextlib.contextmanager
+    def boards(self, names: Sequence[str]) -> Iterator[None]:
+        """Show a live row for each of many boards while the body runs, where there is a terminal to draw on."""
+        if self.verbosity < 0 or self.as_json or not self._errors.is_terminal:
+            yield
+            return
+        self._progress = _progress_bar(self._errors.terminal, of_boards=True)
+        with self._progress:
+            self._tasks = {each: self._progress.add_task("start", total=None, board=printable(each)) for each in names}
+            yield
+        self._progress, self._tasks = None, {}
+
+    def observe_board(self, board: str, event: Mapping[str, JsonValue]) -> None:
+        """Show an event that another process has told of one of many boards, as the object of its line."""
+        kind, name = event.get("event"), printable(board)
+        if self.as_json:
+            self._emit({"event": kind, "board": board, **event})
+        if self._progress is not None:
+            self._draw(self._progress, self._tasks[board], event)
+        if kind == "note" and (self.verbosity >= 0 or event.get("always")):
+            self._errors.line((f"note: {name}: {printable(str(event.get('message')))}", "yellow"))
+        elif kind == "result":
+            error = event.get("error")
+            if isinstance(error, dict):
+                self._errors.line(("error: ", "bold red"), (f"{name}: {printable(str(error.get('message')))}", ""))
+            else:
+                self.tell(f"done: {name}")
+
+    @staticmethod
+    def _draw(progress: Progress, task: TaskID, event: Mapping[str, JsonValue]) -> None:
+        kind, total = event.get("event"), event.get("total")
+        if kind == "start":
+            if isinstance(total, int) and total:
+                progress.reset(task, total=total)
+            progress.update(task, description=str(event.get("phase")))  # without a length the last bar stays
+        elif kind == "advance":
+            progress.update(task, completed=float(str(event.get("done"))))
+        elif kind == "wait":
+            progress.update(task, description=f"chip {event.get('done')} s")
+        elif kind == "result":
+            progress.update(task, description="done" if event.get("ok") else "FAILED")
+            progress.stop_task(task)
 
     def _begin(self, event: Started) -> None:
         self._started, self._done = event, 0
@@ -239,7 +284,7 @@ class Console:
         print(json.dumps({"schema": SCHEMA, **value}), flush=True)
 
 
-def _progress_bar(terminal: Terminal) -> Progress:
+def _progress_bar(terminal: Terminal, *, of_boards: bool = False) -> Progress:
     # Imported when the first bar is shown: it takes longer than most commands without one.
     from rich.progress import (
         BarColumn,
@@ -260,7 +305,9 @@ def _progress_bar(terminal: Terminal) -> Progress:
             speed = task.finished_speed or task.speed
             return Text(f"{bytes_in_words(int(speed))}/s" if speed else "")
 
+    names = (TextColumn("{task.fields[board]}", markup=False),) if of_boards else ()
     return Progress(
+        *names,
         TextColumn("{task.description:8}"),
         BarColumn(),
         DownloadColumn(binary_units=True),
@@ -291,4 +338,5 @@ def _as_object(event: Event) -> dict[str, JsonValue]:
         return {"event": "wait", "done": round(event.done, 1), "total": round(event.total, 1)}
     if isinstance(event, Finished):
         return {"event": "finish", "phase": event.phase, "seconds": round(event.seconds, 3)}
-    return {"event": "note", "code": event.code, "message": event.message, **event.data}
+    always = {"always": True} if isinstance(event, Noted) and event.always else {}
+    return {"event": "note", "code": event.code, "message": event.message, **always, **event.data}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 import traceback
@@ -23,11 +24,14 @@ from click.shell_completion import get_completion_class
 
 from gdbflash.cli.board import BoardOptions, run_board
 from gdbflash.cli.console import failure
+from gdbflash.cli.gang import on_all
 from gdbflash.cli.interruption import Interruption
 from gdbflash.cli.loader_report import show_findings, show_loader
 from gdbflash.cli.manual import chapter, topics
+from gdbflash.cli.members import MEMBER
 from gdbflash.cli.options import (
     Commands,
+    Member,
     Reach,
     Settings,
     board_names,
@@ -180,8 +184,11 @@ def _requesting(name: str) -> None:
 
     @command(commands, name)
     def carry_out(settings: Settings, reach: Reach, report: Path | None = None, **said: Any) -> Data:
-        settings.record = {**begun(name), "board": reach.connect}
-        settings.report = None if report is None else ReportFile(report)
+        settings.record = {**begun(name), "board": next(iter(settings.boards), reach.connect)}
+        settings.report = None if report is None or MEMBER in os.environ else ReportFile(report)
+        if len(reach.members) > 1:
+            settings.record["board"] = None
+            return on_all(settings, [each.name for each in reach.members], _requests(name, reach.members))
         loaders = () if name == "load" and not reach.loader else _loaders(settings, reach, said)
         if settings.as_json or report is not None:
             settings.record |= files_used(loaders, said.get("images", ()))
@@ -220,6 +227,22 @@ def _loaders(settings: Settings, reach: Reach, said: dict[str, Any]) -> tuple[Ex
     chosen = only_one(found, device_id)
     settings.observe(Noted("loader-chosen", why(chosen, device_id), {"path": str(chosen.path)}))
     return (load_loader(chosen.path),)
+
+
+def _requests(command: str, members: Sequence[Member]) -> list[Request]:
+    """Decide what is done on each of many boards, but where its device is yet to tell the loader; raises InputError."""
+    known = [each for each in members if tuple(map(str, each.reach.loader)) != (AUTO,)]
+    return [
+        REQUESTS[command](
+            () if command == "load" and not each.reach.loader else each.reach.loaders(), **_asked(each.said)
+        )
+        for each in known
+    ]
+
+
+def _asked(said: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is about all boards together."""
+    return {name: value for name, value in said.items() if name != "report"}
 
 
 def _expect_free_stdout(settings: Settings) -> None:
@@ -457,7 +480,10 @@ def _reported(settings: Settings, run: Data) -> OutputError | None:
     if settings.report is None:
         return None
     try:
-        settings.report.write([run])
+        boards = run.get("boards")
+        settings.report.write(
+            [each for each in boards if isinstance(each, dict)] if isinstance(boards, list) else [run]
+        )
     except OutputError as error:
         settings.console.error(error)
         return error

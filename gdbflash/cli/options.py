@@ -9,25 +9,27 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gdbflash.cli.config import ALL
 from gdbflash.cli.console import Console
-from gdbflash.commands.grammar import Argument, Files, FrontEnd, Kind, Option
+from gdbflash.cli.members import MEMBER, chosen, log_of
+from gdbflash.commands.grammar import Argument, Command, Files, FrontEnd, Kind, Option
 from gdbflash.commands.help import of_all, of_command, usage
 from gdbflash.commands.requests import loaders_named, run_options
 from gdbflash.commands.shared_options import OUTPUT, REACH
-from gdbflash.commands.table import COMMANDS, command_named, options_of
-from gdbflash.commands.words import nearest
+from gdbflash.commands.table import COMMANDS, REPORT, command_named, options_of
+from gdbflash.commands.words import STDIN, nearest, parse_image
 from gdbflash.errors import GdbflashError, InputError
 from gdbflash.events import BOARD, Detailed, Event, Noted
 from gdbflash.loaders.library import AUTO, found_by_name, installed
 from gdbflash.loaders.loader import ExternalLoader
-from gdbflash.options import Color, RunOptions
+from gdbflash.options import Color, Kept, RunOptions
 from gdbflash.ranges import Range
 from gdbflash.servers.profiles import profile_named, started_with
 from gdbflash.version import VERSION
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from gdbflash.commands.run_record import Record, ReportFile
     from gdbflash.runlog import RunLog
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]
@@ -69,6 +71,8 @@ class Settings:
     """Those of the config files that are meant."""
     loader_path: tuple[Path, ...] = ()
     """Folders of loaders that config files name."""
+    told_of_config: bool = MEMBER in os.environ
+    """What does not count in config files was said, by this process or by the one that it is a part of."""
     words: Sequence[str] = ()
     """The command line without the program's name."""
     log: RunLog | None = field(default=None, repr=False)
@@ -89,6 +93,7 @@ class Settings:
         if self.log_file is not None:
             from gdbflash.runlog import RunLog  # only here: most commands keep no log
 
+            self.log_file = log_of(self.log_file)
             self.log = RunLog(self.log_file, VERSION, self.words)
 
     def end(self, exit_code: int, error: GdbflashError | None) -> None:
@@ -195,7 +200,7 @@ _NOTED: dict[str, Callable[[click.Context, click.Parameter, Any], None]] = {
 """What becomes of the options that stand before and behind every command."""
 
 
-def global_options(command: Command) -> Command:
+def global_options(command: Decorated) -> Decorated:
     """Add the options that stand before and behind every command."""
     for option in reversed(OUTPUT):
         said = _settings(option) | {"default": None, "expose_value": False, "callback": _NOTED[option.name]}
@@ -225,6 +230,8 @@ class Reach:
     ignore_init_result: bool
     is_named: bool
     """Whether --connect or --launch was typed: a dry run looks at the target then."""
+    members: tuple[Member, ...] = ()
+    """The boards that this process is for."""
 
     def loaders(self) -> tuple[ExternalLoader, ...]:
         """Read the loader files; raises InputError when none was named, PlanError, LoaderFileError."""
@@ -251,6 +258,17 @@ class Reach:
     def run_options(self, loaders: tuple[ExternalLoader, ...]) -> RunOptions:
         """Fill in what was left open."""
         return run_options(loaders, vars(self))
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the boards that a command is for."""
+
+    name: str
+    """Empty where it was not named, and is the only one."""
+    reach: Reach
+    said: dict[str, Any]
+    """What else was said, by the names of the command's options and arguments."""
 
 
 Carried = Callable[..., Any]
@@ -320,13 +338,15 @@ def _with_config(function: Carried) -> Carried:
     @functools.wraps(function)
     @click.pass_context
     def gathered(ctx: click.Context, /, settings: Settings, **said: Any) -> Any:
-        reaches = command_named(ctx.command.name or "").reaches
-        named = any(said.get(name) is not None for name in ("connect", "launch"))
-        _configure(ctx, settings, said)
-        if not reaches:
+        row = command_named(ctx.command.name or "")
+        if not row.reaches:
+            _configure(ctx, settings, said)
             return function(settings, **said)
-        said["loader"] = tuple(_found(settings, each) for each in said["loader"])
-        return function(settings, reach=_reach(said, named), **said)
+        members = [Member(each, *_reach(ctx, settings, mine)) for each, mine in _of_each(settings, said)]
+        first = members[0]
+        if len(members) > 1:
+            expect_for_many(row, members)
+        return function(settings, reach=replace(first.reach, members=tuple(members)), **first.said)
 
     return gathered
 
@@ -345,9 +365,54 @@ def _found(settings: Settings, path: Path) -> Path:
     return found_by_name(str(path), folders) if folders else path
 
 
-def _reach(said: dict[str, Any], named: bool) -> Reach:
+def expect_for_many(row: Command, members: Sequence[Member]) -> None:
+    """Raise InputError for what makes no sense with many boards."""
+    named = f"and {len(members)} are named"
+    if REPORT not in row.options:
+        raise InputError(f"{row.name} takes one board at a time, {named}. Name one.")
+    for each in members:
+        if each.reach.kept not in (None, Kept.ASK.value):
+            raise InputError(
+                f"--kept {each.reach.kept} decides about one board, {named}. Leave it out, and say it of the board "
+                "that stops because of kept bytes."
+            )
+        if any(str(parse_image(image)[0]) == STDIN for image in each.said.get("images", ())):
+            raise InputError(f"{len(members)} boards cannot all read the image from stdin. Name a file.")
+        for name in ("launch", "tcl") if each.reach.connect == each.name else ():
+            if getattr(each.reach, name) is not None:
+                raise InputError(f"--{name} is for one server, {named}. Leave it out.")
+
+
+def _of_each(settings: Settings, said: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what was said for each board that this process is for, with the board's name; raises InputError."""
+    places, tables = tuple(said["connect"]), settings.boards
+    if ALL in tables:
+        settings.boards = ()
+        tables = board_names(settings)
+    if len(tables) > 1 and places:
+        raise InputError(f"{len(tables)} boards are named, and --connect says where one is. Leave it out.")
+    names = chosen(tables if len(tables) > 1 else places)
+    settings.boards = tables
+    for name in names or ("",):
+        if len(tables) > 1:
+            settings.boards = (name,)
+            yield name, {**said, "connect": None}
+        else:
+            yield name, {**said, "connect": name or None}
+
+
+def _reach(ctx: click.Context, settings: Settings, said: dict[str, Any]) -> tuple[Reach, dict[str, Any]]:
+    """Fill in from config files, and take what reaches a target out of it; gives the rest too. Raises InputError."""
+    named = any(said.get(name) is not None for name in ("connect", "launch"))
+    _configure(ctx, settings, said)
+    said["loader"] = tuple(_found(settings, each) for each in said["loader"])
+    return _taken_out(said, named), said
+
+
+def _taken_out(said: dict[str, Any], named: bool) -> Reach:
     """Take what reaches a target out of all that was said."""
-    fields = {name: said.pop(name, None) for name in Reach.__dataclass_fields__ if name != "is_named"}
+    ours = {"is_named", "members"}
+    fields = {name: said.pop(name, None) for name in Reach.__dataclass_fields__ if name not in ours}
     return Reach(**fields, is_named=named)
 
 
@@ -355,8 +420,8 @@ def reach_of(settings: Settings, board: str) -> tuple[Reach, str]:
     """Give how a board of the config files is reached, and what else they say of it; raises InputError."""
     said: dict[str, Any] = {each.field: () if each.kind is Kind.VALUES else each.default for each in REACH}
     values = configured(settings, board)
-    said |= {name: value for name, value in values.items() if name in said}
-    return _reach(said, False), str(values.get("notes", ""))
+    said |= {"connect": None, **{name: value for name, value in values.items() if name in said}}
+    return _taken_out(said, False), str(values.get("notes", ""))
 
 
 def board_names(settings: Settings) -> tuple[str, ...]:
@@ -379,12 +444,13 @@ def configured(settings: Settings, board: str | None) -> dict[str, Any]:
     found = files(settings.config_file, working_directory())
     layers = found.layers(board)
     for config in found.configs:
-        for key in config.ignored:
+        for key in config.ignored if not settings.told_of_config else ():
             message = (
                 f"{key} in {config.path} does not count, since nobody named that file: add --config {config.path}."
             )
             settings.observe(Noted("config-ignored", message, {"path": str(config.path), "key": key}))
     values = settled(layers, _converted)
+    settings.told_of_config = True
     for layer in layers:
         whose = f" for the board {layer.board}" if layer.board else ""
         settings.observe(Detailed("config", f"Options come from {layer.config.path}{whose}: {', '.join(layer.values)}"))

@@ -64,6 +64,12 @@ def _sha256(path: str | os.PathLike[str]) -> str | None:
     return digest.hexdigest()
 
 
+def runs_of(run: Record) -> list[Record]:
+    """Give what came of each board, of a run on many; else the run itself."""
+    boards = run.get("boards")
+    return [each for each in boards if isinstance(each, dict)] if isinstance(boards, list) else [run]
+
+
 @dataclass(frozen=True)
 class ReportFile:
     """The file of `--report`; its ending says what it is."""

@@ -113,7 +113,8 @@ REACH = (
     ),
     Option(
         "connect",
-        "Where the server listens, or a serial device",
+        "Where the server listens, or a serial device; repeat it for many boards at once",
+        Kind.VALUES,
         metavar="HOST:PORT",
         only=_CONNECTED,
         otherwise="the server's usual port on 127.0.0.1",

@@ -109,7 +109,7 @@ class ServerProfile:
 _OPTION = r"(?:^| )-(?:{})[ =]?(?P<port>\d+)"
 """An option of a command line whose value is a port; its names, without their first dash, go into the braces."""
 
-_OURSELVES = (
+OURSELVES = (
     "-c",
     f"import sys; sys.path[:1] = [{str(Path(__file__).resolve().parents[2])!r}]; "
     "from gdbflash.cli.main import main; sys.exit(main())",
@@ -261,7 +261,7 @@ PROFILES: dict[str, ServerProfile] = {
             launch=Launch(
                 sys.executable,
                 r"GDB on 127\.0\.0\.1:(?P<port>\d+)\D",
-                (*_OURSELVES, "board", "--port", "0"),
+                (*OURSELVES, "board", "--port", "0"),
                 typed="gdbflash board --port 0",
             ),
             start_with="gdbflash board",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import shlex
 import shutil
@@ -16,7 +17,9 @@ import click
 import pytest
 
 import gdbflash
+from gdbflash.board.faces.rsp import RspServer
 from gdbflash.board.faces.stlinktcp import SERIAL, StlinkServer
+from gdbflash.board.machine import Machine
 from gdbflash.cli.main import commands
 from gdbflash.cli.options import Settings
 from tests.support.boards import LOADER, RunningBoard, running_board
@@ -74,6 +77,13 @@ def board() -> Iterator[RunningBoard]:
         yield running
 
 
+@contextlib.contextmanager
+def another_board() -> Iterator[RunningBoard]:
+    """A second one, of another unit."""
+    with Machine(unit=b"another unit") as machine, RspServer(machine) as server:
+        yield RunningBoard(machine, machine.flash, server)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files that the documents speak of."""
@@ -101,14 +111,17 @@ def test_a_command_that_is_shown_does_what_is_said(
     if name == "board":
         return  # it runs until it is interrupted: what it does is seen by all other tests
     reaches = any(option.name == "connect" for option in commands.commands[name].params)
-    with StlinkServer(board.machine) as stlink:
+    with StlinkServer(board.machine) as stlink, another_board() as another:
         (folder / "line.cfg").write_text(
             f"source [find interface/stlink.cfg]\nhla_stlink_backend tcp {stlink.port}\n"
             "source [find target/stm32h7x.cfg]\n"
         )
         words = [each.replace("0027003", SERIAL.decode()) for each in words]
         if "--connect" in words:
-            words[words.index("--connect") + 1] = board.endpoint
+            first, *rest = [index + 1 for index, each in enumerate(words) if each == "--connect"]
+            words[first] = board.endpoint
+            for index in rest:
+                words[index] = another.endpoint
         elif reaches and not {"--launch", "--server"} & {*words}:
             words += ["--connect", board.endpoint]
         if "-o" in words and "-" in words:

@@ -1,7 +1,9 @@
-"""The manual's script runs as it stands there, on the virtual board, with a GDB of its own."""
+"""The manual's scripts run as they stand there, on the virtual board, with a GDB of their own."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -39,6 +41,30 @@ def test_a_production_line(tmp_path: Path) -> None:
     assert first == "first: 1280 bytes written and verified, 0 sectors erased"
     assert second == "second: 1280 bytes already there, 0 bytes written and verified, 0 sectors erased"
     assert done.stderr == ""
+
+
+def test_a_serial_number_for_each_unit(tmp_path: Path) -> None:
+    """The script of the chapter on lines: a number that was given to a board that failed is not given again."""
+    (text,) = re.findall(
+        r"```python\n(.*?)```", (Path(gdbflash.__file__).parent / "manual" / "boards.md").read_text(), re.S
+    )
+    (tmp_path / "MyBoard_QSPI.stldr").write_bytes(LOADER.read_bytes())
+    (tmp_path / "app.bin").write_bytes(b"app")
+    environment = {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GDBFLASH_STATE": str(tmp_path / "state"),
+    }
+    with running_board() as board:
+        codes = [
+            subprocess.run([sys.executable, "-c", text, place], cwd=tmp_path, env=environment, timeout=60).returncode
+            for place in ("127.0.0.1:1", board.endpoint)
+        ]
+        assert bytes(board.chip.memory[0xFF000:0xFF008]) == b"SN01\x02\0\0\0"
+    records = [json.loads(line) for line in (tmp_path / "units.jsonl").read_text().splitlines()]
+    assert [each["serial"] for each in records] == [1, 2]
+    assert codes == [each["exit_code"] for each in records] == [3, 0]
+    assert records[1]["unit"] == "330041000a51353038393634"
 
 
 def test_what_goes_wrong_is_an_error_of_the_package(tmp_path: Path) -> None:
