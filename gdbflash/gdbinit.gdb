@@ -21,11 +21,13 @@ def gdbflash_start():
         return ("this is GDB %s, and the gdbflash commands need 12 or newer. "
                 "Use a newer gdb-multiarch, or pip install \"gdbflash[gdb]\"." % gdb.VERSION)
     # GDB does not tell a script its own name, but has the script open while it runs it.
-    open_files = [os.path.realpath(each) for each in glob.glob("/proc/self/fd/*")]
+    open_files = gdbflash_open_files()
     places = [os.path.dirname(each) for each in open_files if os.path.basename(each) == "gdbinit.gdb"]
     # In an archive of the sources the link gdbinit is a copy.
     places += [os.path.join(os.path.dirname(each), "gdbflash") for each in open_files
                if os.path.basename(each) == "gdbinit"]
+    # Where the system does not tell of open files either: the package that `gdbflash` on the PATH is of.
+    places += [os.path.join(each, "gdbflash") for each in gdbflash_sites("/nowhere")] if not places else []
     places = [each for each in places if os.path.exists(os.path.join(each, "ingdb", "register.py"))]
     if not places:
         return ("the package that gdbinit belongs to cannot be found. Source it by its own name, gdbinit or gdbinit.gdb, "
@@ -46,6 +48,19 @@ def gdbflash_start():
             return gdbflash_missing(root, needed[name])
     from gdbflash.ingdb import register
     register.register()
+
+def gdbflash_open_files():
+    """Name the files that are open: /proc tells (Linux), or fcntl (macOS, fcntl(2): F_GETPATH)."""
+    found = [os.path.realpath(each) for each in glob.glob("/proc/self/fd/*")]
+    if found or sys.platform != "darwin":
+        return found
+    import fcntl
+    for name in os.listdir("/dev/fd"):
+        try:
+            found.append(os.fsdecode(fcntl.fcntl(int(name), 50, bytes(1024)).rstrip(b"\0")))
+        except OSError:
+            pass
+    return found
 
 def gdbflash_sites(root):
     """Name the folders that may hold the packages, nearest first: IDEs start GDB without an active environment."""

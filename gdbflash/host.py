@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,24 @@ _LOCK = ".lock"
 _HOLDER = "gdbflash holder 1"
 _SETTLED = 60.0
 """Seconds after which a folder has its lock for certain."""
+
+
+def own_command_line() -> list[str]:
+    """Give the words that this process was started with, also where it is not a Python; empty where nobody tells.
+
+    Where there is no /proc, as on macOS, ps(1) tells, and words with blanks come apart.
+    """
+    try:
+        return [os.fsdecode(each) for each in Path("/proc/self/cmdline").read_bytes().split(b"\0") if each]
+    except OSError:
+        pass
+    try:
+        said = subprocess.run(
+            ["ps", "-ww", "-o", "args=", "-p", str(os.getpid())], capture_output=True, text=True, check=True, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return said.stdout.split()
 
 
 def directory(named: Path | None = None) -> Path:

@@ -6,7 +6,8 @@ What belongs here: reading GDB's own command line, since GDB tells nobody of `-b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+
+from gdbflash.host import own_command_line
 
 _EXECUTE = ("ex", "iex", "eiex", "eval-command", "init-eval-command", "early-init-eval-command")
 _SCRIPT = ("x", "ix", "eix", "command", "init-command", "early-init-command")
@@ -31,8 +32,4 @@ def wanted_by(words: Sequence[str]) -> bool:
 
 def in_batch() -> bool:
     """Say whether this GDB runs in batch mode; False where the system tells of no command line."""
-    try:
-        words = Path("/proc/self/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return wanted_by([each.decode("utf-8", "replace") for each in words[1:]])
+    return wanted_by(own_command_line()[1:])

@@ -37,7 +37,10 @@ def release_interrupts() -> None:
 
 def interrupted() -> bool:
     """Take note of a SIGINT that was held; the next call tells of the next one."""
-    return signal.sigtimedwait(_SIGINT, 0) is not None
+    if signal.SIGINT not in signal.sigpending():
+        return False
+    signal.sigwait(_SIGINT)  # it is there: macOS has no sigtimedwait
+    return True
 
 
 @contextlib.contextmanager

@@ -11,12 +11,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gdb
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, TargetError
+from gdbflash.host import own_command_line
 from gdbflash.ingdb.bounds import Bounds, hold_interrupts, interrupted, interrupts_heard, release_interrupts
 from gdbflash.ingdb.memory import GdbWire, connection_lost, lost_told
 from gdbflash.ingdb.registers import CoreRegisters
@@ -39,10 +39,7 @@ _CANCELLED = "Canceled the download"
 
 def _speaks_mi() -> bool:
     """Tell by its command line whether GDB was started by a front end that speaks MI."""
-    with contextlib.suppress(OSError):
-        words = Path("/proc/self/cmdline").read_bytes().split(b"\0")
-        return any(re.match(rb"-?-i(nterpreter)?(=mi|\Z)", word) for word in words)
-    return False
+    return any(re.match(r"-?-i(nterpreter)?(=mi|\Z)", word) for word in own_command_line())
 
 
 _SPEAKS_MI = _speaks_mi()

@@ -73,7 +73,8 @@ def test_the_doctor_says_by_its_code_whether_all_is_there(gdb: Path, tmp_path: P
         code, shown, said = batch(gdb, tmp_path, f"target extended-remote {board.endpoint}", line)
         assert (code, said) == (0, "")
         marks = {each[8:].partition(": ")[0]: each[:8].strip() for each in shown.splitlines() if each[7:8] == " "}
-        assert marks == dict.fromkeys(("gdbflash", "server", "registers", "target", "device", "RAM", "core"), "ok")
+        looked_at = ("gdbflash", "server", "registers", "target", "device", "read protection", "RAM", "core")
+        assert marks == dict.fromkeys(looked_at, "ok")
         assert "Cortex-M7, CPUID 0x411FC271" in shown
         code, shown, said = batch(gdb, tmp_path, line)
         assert (code, said) == (1, "Not all is there: see server above.\n")

@@ -262,3 +262,22 @@ def test_another_name_runs_nothing_of_the_working_directory(gdb: Path, tmp_path:
     shown = run_gdb(gdb, "-ex", f"source {copy}", cwd=tmp_path)
     assert "the package that gdbinit belongs to cannot be found" in shown
     assert not (tmp_path / "sign").exists()
+
+
+@each_gdb
+def test_without_proc_it_is_found_where_gdbflash_is_typed(gdb: Path, tmp_path: Path) -> None:
+    """As on a system that tells of no open files: by the environment of the `gdbflash` on the PATH."""
+    environment = tmp_path / "env"
+    script = installed(environment / "lib" / "python3.99" / "site-packages")
+    (environment / "bin").mkdir()
+    (environment / "bin" / "gdbflash").touch(mode=0o755)
+    hidden = (
+        "python import glob; glob.glob = (lambda real: lambda p, **k: [] if p.startswith('/proc') else real(p, **k))"
+    )
+    shown = run_gdb(
+        gdb, *BARE, "-iex", hidden, "-x", str(script), "-ex", f"gdbflash info {LOADER}", cwd=tmp_path,
+        PATH=f"{environment / 'bin'}:{os.environ['PATH']}",
+    )  # fmt: skip
+    assert "W25Q128_H750_QSPI (SPI_FLASH)" in shown
+    shown = run_gdb(gdb, *BARE, "-iex", hidden, "-x", str(script), cwd=tmp_path, PATH="/usr/bin:/bin")
+    assert "the package that gdbinit belongs to cannot be found" in shown

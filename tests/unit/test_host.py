@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gdbflash import host
 from gdbflash.errors import TargetInUse
 from gdbflash.host import TemporaryFolder, held, hold, made_directory
 from gdbflash.servers.endpoint import alone_at
@@ -121,3 +122,19 @@ def test_the_folder_of_a_process_that_was_killed_is_removed_by_the_next(tmp_path
     (tmp_path / "gdbflash-of-another-make").mkdir()
     with TemporaryFolder(tmp_path) as mine:
         assert set(tmp_path.iterdir()) == {mine, tmp_path / "gdbflash-of-another-make"}
+
+
+def test_the_command_line_of_this_process_is_told_without_proc_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert any("pytest" in word or "-c" in word for word in host.own_command_line())
+
+    def nothing(path: Path) -> bytes:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_bytes", nothing)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert host.own_command_line() == []
+    (tmp_path / "ps").write_text("#!/bin/sh\necho gdb -batch -x commands\n")
+    (tmp_path / "ps").chmod(0o755)
+    assert host.own_command_line() == ["gdb", "-batch", "-x", "commands"]
