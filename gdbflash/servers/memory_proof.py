@@ -17,6 +17,8 @@ LATE = 16
 """Bytes that a server with late answers surely answers late (OpenOCD: from 8, fast_limit in its gdb_server.c)."""
 BULK = 256
 """Bytes from which X packets are worth it where they are answered late: the end is then written twice."""
+LEAST_WRITE = 64
+"""Bytes below which no server drops what it is sent, and a smaller limit is not looked for."""
 _ZEROS = re.compile(rb"\0{512,}")
 """Zeros that may be a failed packet; packets but the last carry more than 512 bytes on servers known for this."""
 
@@ -48,6 +50,9 @@ class ProvenMemory:
         self._wire = wire
         self._profile = profile
         self._error_waits = False
+        self._largest = profile.largest_write or 0
+        self._stays: int | None = LEAST_WRITE if profile.largest_write is None else None
+        """Bytes that were seen to stay when written at once; None where that is no question any more."""
         if profile.late_write_errors:
             wire.allow_binary(False)  # M packets are answered when done
 
@@ -84,8 +89,10 @@ class ProvenMemory:
         try:
             if self._profile.late_write_errors and len(data) >= BULK:
                 self._write_to_the_end(address, data)
+            elif self._stays is not None and len(data) > self._stays:
+                self._write_measuring(address, data)
             else:
-                self._wire.write(address, data)
+                self._write_in_pieces(address, data, self._largest)
         except CommandRefused as error:
             why = str(error.data["reply"])
             raise MemoryAccessError(
@@ -94,6 +101,28 @@ class ProvenMemory:
                 size=len(data),
                 reply=why,
             ) from error
+
+    def _write_in_pieces(self, address: int, data: bytes, largest: int) -> None:
+        step = largest or len(data)
+        for start in range(0, len(data), step):
+            self._wire.write(address + start, data[start : start + step])
+
+    def _write_measuring(self, address: int, data: bytes) -> None:
+        """Write, and see that it stays; where it does not, halve the pieces until it does, and keep to that size.
+
+        Some servers acknowledge more than their probe can write, and drop it. What stays in no size is told by whoever
+        reads it back.
+        """
+        size = len(data)
+        self._write_in_pieces(address, data, size)
+        while self._wire.read(address, len(data)) != data:
+            if size <= LEAST_WRITE:
+                return
+            size //= 2
+            self._write_in_pieces(address, data, size)
+        self._stays = len(data)
+        if size < len(data):
+            self._largest, self._stays = size, None
 
     def _write_to_the_end(self, address: int, data: bytes) -> None:
         """Write by X packets, and wait for what became of the last one.

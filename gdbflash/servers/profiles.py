@@ -92,6 +92,8 @@ class ServerProfile:
     """Run on from PC. `detach` ends the connection and lets the core go."""
     late_write_errors: bool = False
     """A failed X packet is acknowledged, and reported on the next one; M packets are answered when done."""
+    largest_write: int | None = 0
+    """Bytes that one write packet may carry, where GDB would send more; 0: whatever GDB sends; None: to be measured."""
     failed_reads_are_zeros: bool = False
     """A failed read may be answered with zeros."""
     read_check: str = ""
@@ -238,6 +240,9 @@ PROFILES: dict[str, ServerProfile] = {
                 serial=("--serial", "{serial}"),
             ),
             start_with="st-util",
+            # It announces packets of 16 KiB, and writes at most this through an ST-LINK: 1.7 answers OK and drops the
+            # rest, 1.8 refuses.
+            largest_write=6144,
             # It does not know how to detach.
             reset_halt=("monitor reset",),
             halt=("monitor halt",),
@@ -270,7 +275,7 @@ PROFILES: dict[str, ServerProfile] = {
             reset_run=("monitor reset run",),
             resume=("monitor resume",),
         ),
-        ServerProfile(name="generic", title="GDB server", start_with="your GDB server"),
+        ServerProfile(name="generic", title="GDB server", start_with="your GDB server", largest_write=None),
     )
 }
 

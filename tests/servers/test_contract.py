@@ -135,6 +135,13 @@ def test_memory_at_odd_addresses_and_sizes(session: Session, offset: int) -> Non
     assert session.target.read_memory(session.server.ram, 0) == b""
 
 
+def test_much_memory_at_once(session: Session) -> None:
+    """More than any packet carries, and than some servers can write of one."""
+    data = random.Random(20_001).randbytes(20_001)
+    session.target.write_memory(session.server.ram + 0x400, data)
+    assert session.target.read_memory(session.server.ram + 0x400, len(data)) == data
+
+
 @pytest.mark.parametrize("size", [1, 4, 255, 256, 20000])
 def test_unreachable_memory_is_an_error(session: Session, size: int) -> None:
     with pytest.raises(MemoryAccessError) as caught:

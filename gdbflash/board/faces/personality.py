@@ -75,6 +75,8 @@ class Personality:
     """Thread queries are answered."""
     stops_are_alike: bool = False
     """Every stop is S05, also after an interrupt, and no cause is told."""
+    memory_write_limit: int | None = None
+    """Bytes that are written of one packet; more of it is dropped, and acknowledged."""
     memory_read_limit: int | None = None
     """The most bytes that one m packet is answered with; None: what fits into a packet."""
     memory_read_error: str = "E01"
@@ -207,6 +209,7 @@ ST_UTIL = Personality(
     threads=False,
     stops_are_alike=True,
     memory_read_limit=0x1800,
+    memory_write_limit=0x1800,
     memory_read_error="",
     detach="",
     kill_closes=False,

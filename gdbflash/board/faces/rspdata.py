@@ -112,7 +112,7 @@ class DataAccess:
         if size != len(data):
             raise Malformed
         if data:  # GDB asks with an empty X packet whether X is supported.
-            self._breakpoints.write(address, data)
+            self._breakpoints.write(address, data[: self._traits.memory_write_limit])
         return OK
 
     def crc(self, body: bytes) -> bytes:
