@@ -250,6 +250,23 @@ PROFILES: dict[str, ServerProfile] = {
             resume=("monitor resume",),
         ),
         ServerProfile(
+            name="probe-rs",
+            title="probe-rs",
+            default_port=1337,
+            # probe-rs, cmd/gdb_server: one port for each type of core, the first of which is named last.
+            launch=Launch(
+                "probe-rs",
+                r"Firing up GDB stub[^\n]*?:(?P<port>\d+)[,\]]",
+                ("gdb",),
+                r"(?:^| )--gdb-connection-string[ =](?:\S*:)?(?P<port>\d+)",
+                free_ports=("--gdb-connection-string", "127.0.0.1:{gdb}"),
+            ),
+            start_with="probe-rs gdb --chip STM32H750XBHx",
+            # target/monitor.rs: it knows `info`, `reset` and `reset halt`; all else prints its help, and OK. A client
+            # that detaches lets all cores go.
+            reset_halt=("monitor reset halt",),
+        ),
+        ServerProfile(
             name="blackmagic",
             title="Black Magic Probe",
             start_with="a Black Magic Probe, and give its first serial device with --connect /dev/ttyACM0",
@@ -286,7 +303,7 @@ SERVERS = {
 }
 """What users may name, and what it is; `generic` is what one turns out to be that answers like none of them."""
 
-CANDIDATE_PORTS = (3333, 61234, 2331, 4242, 1234)
+CANDIDATE_PORTS = (3333, 61234, 2331, 4242, 1234, 1337)
 """Default ports that are looked at when neither server nor place is named."""
 
 
@@ -344,6 +361,8 @@ def detect(asker: Asker) -> ServerProfile:
     commands = asker.ask("help").lower()
     if "for openocd compatibility" in commands:  # pyOCD's own words about its `init` command
         return PROFILES["pyocd"]
+    if "print session information" in commands:
+        return PROFILES["probe-rs"]
     if "j-link" in commands:
         return PROFILES["jlink"]
     return PROFILES["generic"]

@@ -45,6 +45,7 @@ RESET_HALT = {
     "jlink": ("monitor reset",),
     "blackmagic": (),
     "pyocd": ("monitor reset halt",),
+    "probe-rs": ("monitor reset halt",),
 }
 
 
@@ -262,6 +263,8 @@ def test_every_personality_debugs(which: str, name: str, machine: Machine, tmp_p
     with RspServer(machine, personality=PERSONALITIES[name]) as server:
         output = Gdb(which, server, tmp_path).run(
             "set mem inaccessible-by-default off",
+            # What somebody has to type for a server that drops what it cannot write at once.
+            "set remote memory-write-packet-size 8192",
             *RESET_HALT[name],
             "maintenance flush register-cache",
             *READY,

@@ -30,7 +30,7 @@ def document(client: RawClient, name: bytes) -> ET.Element:
 
 
 def test_they_are_found_by_name() -> None:
-    assert list(PERSONALITIES) == ["board", "stlink", "st-util", "jlink", "blackmagic", "pyocd"]
+    assert list(PERSONALITIES) == ["board", "stlink", "st-util", "jlink", "blackmagic", "pyocd", "probe-rs"]
     assert all(name == personality.name for name, personality in PERSONALITIES.items())
 
 

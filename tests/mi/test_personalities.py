@@ -24,6 +24,7 @@ RESETS = {
     "board": ["halt", "reset halt"],
     "jlink": ["halt", "reset halt"],
     "pyocd": ["halt", "reset halt"],
+    "probe-rs": ["halt", "reset halt"],
     "stlink": ["halt", "reset run", "halt"],  # `monitor reset` leaves it running
     "st-util": ["halt", "reset run", "halt"],
 }

@@ -73,6 +73,14 @@ class Words:
             ["version", "help"],
         ),
         (
+            "probe-rs",
+            "PacketSize=1000;vContSupported+;multiprocess+;QStartNoAckMode+;hwbreak+;qXfer:features:read+",
+            dict.fromkeys(
+                ("version", "info version", "help"), "Supported Commands:\n\n    info - print session information\n"
+            ),
+            ["version", "info version", "help"],
+        ),
+        (
             "board",
             "PacketSize=4000;QStartNoAckMode+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+",
             {"version": "gdbflash virtual board, STM32H750 with W25Q128\n"},
@@ -93,7 +101,7 @@ def test_detection(name: str, supported: str, answers: dict[str, str], asked: li
 
 def test_profiles_are_found_by_name() -> None:
     assert sorted(PROFILES) == sorted(
-        ["openocd", "stlink", "qemu", "pyocd", "jlink", "st-util", "blackmagic", "board", "generic"]
+        ["openocd", "stlink", "qemu", "pyocd", "jlink", "st-util", "probe-rs", "blackmagic", "board", "generic"]
     )
     assert profile_named("openocd") is PROFILES["openocd"]
     with pytest.raises(InputError, match="no server 'opnocd'"):
@@ -108,7 +116,7 @@ def test_the_profiles_own_port_is_taken() -> None:
 
 
 def test_auto_takes_the_one_port_that_listens() -> None:
-    assert CANDIDATE_PORTS == (3333, 61234, 2331, 4242, 1234)
+    assert CANDIDATE_PORTS == (3333, 61234, 2331, 4242, 1234, 1337)
     assert choose_port(None, [4242]) == 4242
     with pytest.raises(
         ServerMissing, match=r"127\.0\.0\.1:3333, 127\.0\.0\.1:1234; choose one with --connect"

@@ -2,8 +2,9 @@
 
 What belongs here: documented or readable behaviour of each server, one frozen value each, and no code that acts. To add
 one: a value in PERSONALITIES under the name of its `servers.profiles.ServerProfile`.
-Sources: st-util and Black Magic firmware as published (gdb-server.c, gdb_main.c, command.c), pyOCD's gdbserver
-package, SEGGER UM08001 and logs of J-Link GDB Server V7, ST UM2576 and logs of ST-LINK_gdbserver.
+Sources: st-util and Black Magic firmware as published (gdb-server.c, gdb_main.c, command.c), probe-rs' cmd/gdb_server
+and the gdbstub crate that it is made with, pyOCD's gdbserver package, SEGGER UM08001 and logs of J-Link GDB Server V7,
+ST UM2576 and logs of ST-LINK_gdbserver.
 """
 
 from __future__ import annotations
@@ -298,5 +299,25 @@ PYOCD = Personality(
     persistent=False,
 )
 
-PERSONALITIES = {personality.name: personality for personality in (BOARD, STLINK, ST_UTIL, JLINK, BLACKMAGIC, PYOCD)}
+PROBE_RS = Personality(
+    name="probe-rs",
+    packet_size=0x1000,
+    features=("vContSupported+", "QStartNoAckMode+", "hwbreak+", "qXfer:features:read+", "qXfer:memory-map:read+"),
+    monitor=(
+        MonitorCommand("info", text='Target info:\n\nTarget {\n    name: "STM32H750XBHx",\n}\n'),
+        MonitorCommand("reset", Action.RESET_RUN, "Resetting target\nDone\n"),
+        MonitorCommand("reset halt", Action.RESET_HALT, "Resetting and halting target\nTarget halted\n"),
+    ),
+    monitor_unknown="OK",
+    monitor_unknown_text="Supported Commands:\n\n    info - print session information\n    reset - reset target\n"
+    "    reset halt - reset target and halt afterwards\n\n",
+    memory_map=_MEMORIES_ONLY,
+    software_breakpoints=False,
+    crc=False,
+    poll_ms=10,
+)
+
+PERSONALITIES = {
+    personality.name: personality for personality in (BOARD, STLINK, ST_UTIL, JLINK, BLACKMAGIC, PYOCD, PROBE_RS)
+}
 """All of them by name."""
