@@ -17,17 +17,17 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
 
 from gdbflash.cli.console import Console
 from gdbflash.cli.interruption import heeded
 from gdbflash.cli.members import MEMBER, log_of
+from gdbflash.cli.settings import Settings
 from gdbflash.commands.requests import Data, Request
 from gdbflash.commands.run_record import Record
 from gdbflash.errors import BoardsFailed, Interrupted, printable
-from gdbflash.events import Event, Noted, counted
+from gdbflash.events import Noted, counted
 from gdbflash.servers.profiles import OURSELVES
 
 if TYPE_CHECKING:
@@ -38,23 +38,6 @@ _BUG = 70
 _SLICE = 1 << 16
 _LAST_WORDS = 2000
 """Characters of what a process said that ended without a result."""
-
-
-class Asked(Protocol):
-    """What was asked for: the settings of the command line."""
-
-    as_json: bool
-    log: RunLog | None
-    log_file: Path | None
-    record: Record
-    words: Sequence[str]
-
-    @property
-    def console(self) -> Console:
-        """Where all is shown."""
-
-    def observe(self, event: Event, /) -> None:
-        """Show an event, and log it."""
 
 
 @dataclass
@@ -184,7 +167,7 @@ class _Gang:
             each.process.wait()
 
 
-def on_all(settings: Asked, boards: Sequence[str], requests: Sequence[Request]) -> Data:
+def on_all(settings: Settings, boards: Sequence[str], requests: Sequence[Request]) -> Data:
     """Carry out a command on many boards; requests: those known by now. Raises BoardsFailed, Interrupted."""
     for note in dict.fromkeys(each.message for request in requests for each in request.notes):
         settings.observe(Noted("boards", note))

@@ -1,20 +1,17 @@
 """The command line: arguments to calls, and what came of them to an exit code.
 
-What belongs here: commands and exit codes. Options are in `options`, the work in `flash.flasher`. What only commands
-on a target need is imported by them, so that `info` and `--help` answer at once.
+What belongs here: commands and exit codes. Options are in `options`, commands that are a request to a target in
+`requesting`, the work in `flash.flasher`. What only commands on a target need is imported by them, so that `info` and
+`--help` answer at once.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,30 +21,17 @@ from click.shell_completion import get_completion_class
 
 from gdbflash.cli.board import BoardOptions, run_board
 from gdbflash.cli.console import failure
-from gdbflash.cli.gang import on_all
 from gdbflash.cli.interruption import Interruption
 from gdbflash.cli.loader_report import show_findings, show_loader
 from gdbflash.cli.manual import chapter, topics
-from gdbflash.cli.members import MEMBER
-from gdbflash.cli.options import (
-    Commands,
-    Member,
-    Reach,
-    Settings,
-    board_names,
-    color_of_help,
-    command,
-    global_options,
-    loader_folders,
-    reach_of,
-    styled,
-)
+from gdbflash.cli.options import Commands, color_of_help, global_options, styled
+from gdbflash.cli.reaching import Reach, board_names, command, loader_folders, reach_of
+from gdbflash.cli.requesting import carry_out, flashing, quietly_reached, told
+from gdbflash.cli.settings import Settings
 from gdbflash.cli.streams import Outlet, outlets
 from gdbflash.commands.grammar import FrontEnd
 from gdbflash.commands.help import manual_page, of_all, of_command
-from gdbflash.commands.hexdump import hexdump
-from gdbflash.commands.requests import REQUESTS, Data, Outcome, Request
-from gdbflash.commands.run_record import ReportFile, begun, files_used
+from gdbflash.commands.requests import REQUESTS, Data
 from gdbflash.commands.table import COMMANDS
 from gdbflash.commands.words import STDIN, nearest
 from gdbflash.errors import (
@@ -55,21 +39,16 @@ from gdbflash.errors import (
     GdbflashError,
     InputError,
     Interrupted,
-    KeptUnclear,
     OutputError,
     SetupError,
     TargetError,
 )
-from gdbflash.events import Event, Noted, Observer, Started, unobserved
-from gdbflash.loaders.library import AUTO
-from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.loaders.stldr import describe, load_loader
-from gdbflash.options import After, Before, Kept
+from gdbflash.options import After, Before
 from gdbflash.version import VERSION
 
 if TYPE_CHECKING:
-    from gdbflash.flash.flasher import Flasher
-    from gdbflash.mi.target import MiTarget
+    pass
 
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (InputError, 2),
@@ -79,13 +58,6 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (OutputError, 1),
     (Interrupted, 130),
 )
-_KEPT_CHOICES = {
-    Kept.RESTORE.value: "put them back over whatever lies there",
-    Kept.DISCARD.value: "give them up",
-    Kept.LEAVE.value: "go on without them, and keep their file",
-}
-_MOST_ASKED = 20
-"""Loaders to choose from on a terminal."""
 BUG = 70
 """EX_SOFTWARE of sysexits.h: an error that is ours."""
 
@@ -97,32 +69,6 @@ BUG = 70
 def commands(ctx: click.Context) -> None:
     """Program external flash of STM32 boards by ST external loaders, through the GDB server you already have."""
     ctx.ensure_object(Settings)
-
-
-@contextlib.contextmanager
-def flashing(
-    settings: Settings, reach: Reach, loaders: tuple[ExternalLoader, ...], also: Observer = unobserved
-) -> Iterator[Flasher]:
-    """Reach the target and give a flasher for it while the body runs; also: gets the events too."""
-    from gdbflash.flash.flasher import Flasher
-    from gdbflash.mi.reach import reached
-
-    interruption = Interruption()
-    options = reach.run_options(loaders)
-
-    def observe(event: Event) -> None:
-        if isinstance(event, Started):  # connecting halts the core: from then on it has to be left as asked
-            interruption.patient = True
-        settings.observe(event)
-        also(event)
-
-    place = (reach.server, reach.connect, reach.started_with, reach.gdb, settings.log)
-    with (
-        interruption.installed(),
-        reached(*place, observe, reach.tcl, reach.patience) as target,
-        Flasher(target, options, observe, lambda: interruption.requested) as flasher,
-    ):
-        yield flasher
 
 
 @command(commands, "info")
@@ -181,102 +127,7 @@ def lint(settings: Settings, loader: Path | tuple[Path, ...] | None, images: tup
 
 def _requesting(name: str) -> None:
     """Add a command whose request `commands.requests` decides."""
-
-    @command(commands, name)
-    def carry_out(settings: Settings, reach: Reach, report: Path | None = None, **said: Any) -> Data:
-        settings.record = {**begun(name), "board": next(iter(settings.boards), reach.connect)}
-        settings.report = None if report is None or MEMBER in os.environ else ReportFile(report)
-        if len(reach.members) > 1:
-            settings.record["board"] = None
-            return on_all(settings, [each.name for each in reach.members], _requests(name, reach.members))
-        loaders = () if name == "load" and not reach.loader else _loaders(settings, reach, said)
-        if settings.as_json or report is not None:
-            settings.record |= files_used(loaders, said.get("images", ()))
-        request = REQUESTS[name](loaders, **said)
-        if request.takes_stdout:
-            _expect_free_stdout(settings)
-        for note in request.notes:
-            settings.observe(note)
-        if request.announced is not None:
-            settings.observe(request.announced)
-        if request.ends_here and not reach.is_named:
-            return {"dry_run": True}
-        return told(settings, _asking(settings, reach, request))
-
-
-def _loaders(settings: Settings, reach: Reach, said: dict[str, Any]) -> tuple[ExternalLoader, ...]:
-    """Read the loaders that were named; `auto` is the one for this device that has the addresses asked for."""
-    if tuple(map(str, reach.loader)) != (AUTO,):
-        return reach.loaders()
-    from gdbflash.commands.choose_loader import fitting, only_one, why
-    from gdbflash.commands.words import load_images
-    from gdbflash.onchip.placement import identify
-
-    images = said.get("images")
-    places = [each.address for each in load_images(images).ranges] if images else []
-    places += [said["address"]] if said.get("address") is not None else []
-    with Interruption().installed(), _reached(settings, reach) as target:
-        device_id = identify(target, 0).device_id
-        target.resume()
-    found = fitting(loader_folders(settings), device_id, places)
-    if len(found) > 1:
-        numbered = {str(number): each for number, each in enumerate(found[:_MOST_ASKED], 1)}
-        question = "Several loaders are for this device, and only the board's wiring tells which is right."
-        answer = settings.console.choice(question, {number: str(each.path) for number, each in numbered.items()})
-        found = (numbered[answer],) if answer is not None else found
-    chosen = only_one(found, device_id)
-    settings.observe(Noted("loader-chosen", why(chosen, device_id), {"path": str(chosen.path)}))
-    return (load_loader(chosen.path),)
-
-
-def _requests(command: str, members: Sequence[Member]) -> list[Request]:
-    """Decide what is done on each of many boards, but where its device is yet to tell the loader; raises InputError."""
-    known = [each for each in members if tuple(map(str, each.reach.loader)) != (AUTO,)]
-    return [
-        REQUESTS[command](
-            () if command == "load" and not each.reach.loader else each.reach.loaders(), **_asked(each.said)
-        )
-        for each in known
-    ]
-
-
-def _asked(said: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is about all boards together."""
-    return {name: value for name, value in said.items() if name != "report"}
-
-
-def _expect_free_stdout(settings: Settings) -> None:
-    """Raise InputError where bytes cannot go to stdout."""
-    if settings.as_json:
-        raise InputError("--json and -o - both want stdout. Name a file with -o.")
-    if sys.stdout.isatty():
-        raise InputError("-o - sends plain bytes, which a terminal cannot show. Pipe them, or leave -o out for a dump.")
-
-
-def _asking(settings: Settings, reach: Reach, request: Request) -> Outcome:
-    """Carry out a request; where it stops because of kept bytes, ask on a terminal what becomes of them."""
-    try:
-        return request.carry_out(flashing(settings, reach, request.loaders))
-    except KeptUnclear as unclear:
-        choice = settings.console.choice(unclear.message, _KEPT_CHOICES)
-        if choice is None:
-            raise
-        return request.carry_out(flashing(settings, replace(reach, kept=choice), request.loaders))
-
-
-def told(settings: Settings, outcome: Outcome) -> Data:
-    """Tell people what came of a command."""
-    console = settings.console
-    if outcome.raw is not None:
-        console.raw(outcome.raw)
-    elif outcome.dump is not None:
-        if not settings.as_json:
-            console.pages(hexdump(*outcome.dump))
-    elif outcome.is_answer:
-        console.answer(outcome.said)
-    else:
-        console.say(f"done: {outcome.said}")
-    return outcome.data
+    command(commands, name)(partial(carry_out, name))
 
 
 for _name in REQUESTS:
@@ -355,19 +206,11 @@ def boards(settings: Settings, schema: bool) -> Data | None:
     for name in board_names(settings):
         reach, notes = reach_of(settings, name)
         with Interruption().installed():
-            seen = look(name, notes, partial(_reached, settings, reach), reach.expect_unit)
+            seen = look(name, notes, partial(quietly_reached, settings, reach), reach.expect_unit)
         for line in seen.lines:
             settings.console.answer(line)
         found.append(seen)
     return {"boards": [each.data for each in found]}
-
-
-def _reached(settings: Settings, reach: Reach) -> AbstractContextManager[MiTarget]:
-    """Reach a target, and say nothing of it."""
-    from gdbflash.mi.reach import reached
-
-    place = (reach.server, reach.connect, reach.started_with, reach.gdb, settings.log)
-    return reached(*place, unobserved, reach.tcl, reach.patience)
 
 
 @command(commands, "board")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gdbflash.commands.lint import boot_notes
 from gdbflash.commands.words import entry_of, file_named, load_images, parse_number, whole_range
@@ -19,12 +19,10 @@ from gdbflash.events import Noted, Planned, counted
 from gdbflash.images.content import Content
 from gdbflash.images.output import OutputFile, encoded, form_of
 from gdbflash.loaders.loader import ExternalLoader, need
-from gdbflash.loaders.stldr import load_loader
-from gdbflash.options import After, Before, CallOptions, Form, Kept, RunOptions, VerifyMode
+from gdbflash.options import Form, VerifyMode
 from gdbflash.plan.jobs import (
     EraseMode,
     StorageJob,
-    check_apart,
     holder,
     plan_chip_erase,
     plan_erase,
@@ -94,36 +92,6 @@ class Request:
     def run(self, flasher: Flasher) -> Outcome:
         """Do it on a target that was reached; raises what `Flasher` raises."""
         raise NotImplementedError
-
-
-def loaders_named(paths: Sequence[Path]) -> tuple[ExternalLoader, ...]:
-    """Read loader files; raises LoaderFileError, and PlanError when two are for one memory."""
-    loaders = tuple(load_loader(path) for path in paths)
-    check_apart(loaders)
-    return loaders
-
-
-def run_options(loaders: Sequence[ExternalLoader], said: Mapping[str, Any], *, in_session: bool = False) -> RunOptions:
-    """Fill in what depends on the rest, on the kind of storage, and on whether this is in an open GDB session.
-
-    said: by the names of `table.REACH`, of which `before` and `after` may be None.
-    """
-    before, after = said["before"], said.get("after")
-    if before is None:
-        before = (Before.NONE if in_session or after == After.RESTORE.value else Before.RESET).value
-    if after is None:
-        ram = any(each.storage.is_ram for each in loaders)
-        stays = in_session and before == Before.NONE.value
-        after = (After.RESTORE if stays else After.HALT if ram else After.RESET).value
-    kept = Kept(said.get("kept") or Kept.ASK.value)
-    calls = CallOptions(
-        said["ram"],
-        said["irq"],
-        said["ignore_init_result"],
-        said["timeout_scale"],
-        static_base=said.get("static_base"),
-    )
-    return RunOptions(Before(before), After(after), calls, kept, said.get("expect_unit"))
 
 
 @dataclass(frozen=True)

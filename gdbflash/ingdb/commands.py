@@ -16,12 +16,13 @@ from typing import Any
 import gdb
 
 from gdbflash.commands import kept as recovery
+from gdbflash.commands.choices import loaders_named, run_options
 from gdbflash.commands.doctor import Check, check_target
 from gdbflash.commands.grammar import Command
 from gdbflash.commands.hexdump import hexdump
 from gdbflash.commands.lint import boot_notes, with_images
 from gdbflash.commands.report import Report
-from gdbflash.commands.requests import REQUESTS, loaders_named, run_options
+from gdbflash.commands.requests import REQUESTS
 from gdbflash.commands.shared_options import REACH
 from gdbflash.commands.words import entry_of, file_named, load_images
 from gdbflash.errors import GdbflashError, InputError, Interrupted, SetupError

@@ -11,8 +11,8 @@ from typing import Any
 
 import gdb
 
+from gdbflash.commands.choices import loaders_named
 from gdbflash.commands.grammar import Command, FrontEnd, Kind, Option
-from gdbflash.commands.requests import loaders_named
 from gdbflash.commands.shared_options import REACH
 from gdbflash.commands.table import command_named, options_of
 from gdbflash.commands.words import file_named

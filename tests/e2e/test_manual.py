@@ -21,7 +21,7 @@ from gdbflash.board.faces.rsp import RspServer
 from gdbflash.board.faces.stlinktcp import SERIAL, StlinkServer
 from gdbflash.board.machine import Machine
 from gdbflash.cli.main import commands
-from gdbflash.cli.options import Settings
+from gdbflash.cli.settings import Settings
 from tests.support.boards import LOADER, RunningBoard, running_board
 from tests.support.cbuild import ROOT
 from tests.support.commandline import CommandLine

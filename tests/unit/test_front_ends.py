@@ -10,10 +10,11 @@ import click
 import pytest
 
 from gdbflash.cli.main import commands
-from gdbflash.cli.options import Settings
+from gdbflash.cli.settings import Settings
+from gdbflash.commands.choices import run_options
 from gdbflash.commands.grammar import Command, FrontEnd, Kind, Only
 from gdbflash.commands.help import manual_page, of_all, of_command
-from gdbflash.commands.requests import REQUESTS, run_options
+from gdbflash.commands.requests import REQUESTS
 from gdbflash.commands.shared_options import OUTPUT, REACH
 from gdbflash.commands.table import COMMANDS, command_named, options_of
 from gdbflash.ingdb.words import Words

@@ -58,7 +58,7 @@ OWNERS: dict[str, set[str]] = {
     "pexpect": {"gdbflash.servers.launch"},
     "tomli": {"gdbflash.cli.config"},
     "rich": {"gdbflash.cli.console"},
-    "click": {"gdbflash.cli.main", "gdbflash.cli.options"},
+    "click": {"gdbflash.cli.main", "gdbflash.cli.options", "gdbflash.cli.reaching"},
     "attr": {"gdbflash.contrib.labgrid"},
     "labgrid": {"gdbflash.contrib.labgrid"},
     "unicorn": {"gdbflash.board.cpu.engine"},
