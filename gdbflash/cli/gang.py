@@ -24,10 +24,9 @@ from gdbflash.cli.console import Console
 from gdbflash.cli.interruption import heeded
 from gdbflash.cli.members import MEMBER, log_of
 from gdbflash.cli.settings import Settings
-from gdbflash.commands.requests import Data, Request
 from gdbflash.commands.run_record import Record
 from gdbflash.errors import BoardsFailed, Interrupted, printable
-from gdbflash.events import Noted, counted
+from gdbflash.events import Noted, Planned, counted
 from gdbflash.servers.profiles import OURSELVES
 
 if TYPE_CHECKING:
@@ -167,15 +166,14 @@ class _Gang:
             each.process.wait()
 
 
-def on_all(settings: Settings, boards: Sequence[str], requests: Sequence[Request]) -> Data:
-    """Carry out a command on many boards; requests: those known by now. Raises BoardsFailed, Interrupted."""
-    for note in dict.fromkeys(each.message for request in requests for each in request.notes):
-        settings.observe(Noted("boards", note))
-    told = requests[0].announced if len(requests) == len(boards) else None
-    if told is not None and all(each.announced == told for each in requests):
-        settings.observe(told)
-    quiet = frozenset(each.message for request in requests for each in request.notes)
-    gang = _Gang(settings.console, settings.log, quiet)
+def on_all(settings: Settings, boards: Sequence[str], plan: Planned | None, notes: Sequence[Noted]) -> Record:
+    """Carry out the command on many boards; plan, notes: of all of them. Raises BoardsFailed, Interrupted."""
+    said = {each.message: each for each in notes}
+    for note in said.values():
+        settings.observe(note)
+    if plan is not None:
+        settings.observe(plan)
+    gang = _Gang(settings.console, settings.log, frozenset(said))
     records = gang.run(settings.words, boards)
     if settings.log_file is not None:
         for each in records:

@@ -92,6 +92,17 @@ def _loaders(settings: Settings, reach: Reach, said: dict[str, Any]) -> tuple[Ex
     return (load_loader(chosen.path),)
 
 
+def _on_all(command: str, settings: Settings, members: Sequence[Member]) -> Data:
+    """Carry out a command on many boards, each by a process of its own, when all were found to be right."""
+    from gdbflash.cli.gang import on_all
+
+    requests = _requests(command, members)
+    plans = [each.announced for each in requests]
+    same = len(plans) == len(members) and all(each == plans[0] for each in plans)
+    notes = [note for each in requests for note in each.notes]
+    return on_all(settings, [each.name for each in members], plans[0] if same else None, notes)
+
+
 def _requests(command: str, members: Sequence[Member]) -> list[Request]:
     """Decide what is done on each of many boards, but where its device is yet to tell the loader; raises InputError."""
     known = [each for each in members if tuple(map(str, each.reach.loader)) != (AUTO,)]
@@ -155,10 +166,8 @@ def carry_out(name: str, settings: Settings, reach: Reach, report: Path | None =
     settings.record = {**begun(name), "board": next(iter(settings.boards), reach.connect)}
     settings.report = None if report is None or MEMBER in os.environ else ReportFile(report)
     if len(reach.members) > 1:
-        from gdbflash.cli.gang import on_all
-
         settings.record["board"] = None
-        return on_all(settings, [each.name for each in reach.members], _requests(name, reach.members))
+        return _on_all(name, settings, reach.members)
     loaders = () if name == "load" and not reach.loader else _loaders(settings, reach, said)
     if settings.as_json or report is not None:
         settings.record |= files_used(loaders, said.get("images", ()))
