@@ -134,7 +134,8 @@ def _with_config(function: Carried) -> Carried:
     def gathered(ctx: click.Context, /, settings: Settings, **said: Any) -> Any:
         row = command_named(ctx.command.name or "")
         if not row.reaches:
-            _configure(ctx, settings, said)
+            if not any(said.get(each) for each in ("loader", "folders")):  # else a broken config file is no reason
+                _configure(ctx, settings, said)
             return function(settings, **said)
         members = [Member(each, *_reach(ctx, settings, mine)) for each, mine in _of_each(settings, said)]
         first = members[0]

@@ -141,6 +141,12 @@ def test_info_and_lint_take_the_loader_of_the_file(run: CommandLine, project: Pa
     assert run("lint", "-b", "a").events[0]["path"] == str(LOADER)
 
 
+def test_a_config_file_that_is_broken_is_no_reason_not_to_look_at_a_loader(run: CommandLine, project: Path) -> None:
+    (project / "gdbflash.toml").write_text("loader = [")
+    assert run("info", LOADER).code == 0
+    assert "gdbflash.toml is no TOML" in run("info").sentence
+
+
 def test_a_probe_is_chosen_for_a_server_that_is_started(run: CommandLine) -> None:
     words = ("-l", LOADER, "--launch", "-c exit", "--probe", "123")
     assert "QEMU has no probe that could be chosen by --probe." in run(*NOBODY[:3], *words, "--server", "qemu").sentence
