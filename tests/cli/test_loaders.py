@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.support.boards import LOADER, LOADER_WITHOUT_READ, running_board
@@ -58,3 +60,25 @@ def test_a_name_is_looked_for_and_auto_takes_the_only_one_for_this_device(run: C
         assert outcome.code == 2
         assert "2 loaders are for this STM32H742/743" in outcome.shown
         assert board.machine.resets == before, "no Init, no reset"
+
+
+def test_somebody_at_a_terminal_is_asked_which_one(folder: Path) -> None:
+    shutil.copy(LOADER_WITHOUT_READ, folder / "Other_STM32H7XX.stldr")
+    with running_board() as board:
+        words = ["-m", "gdbflash", "checksum", PLACE, "16", "--connect", board.endpoint, "-l", "auto"]
+        child = pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=60, dimensions=(24, 200))
+        child.expect_exact("Several loaders are for this device, and only")
+        child.expect_exact("1, 2 or stop? [stop]")
+        child.sendline("2")
+        child.expect(r"is\s+used:")
+        child.expect_exact("CRC-32")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0
+        child = pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=60, dimensions=(24, 200))
+        child.expect_exact("or stop? [stop]")
+        child.sendline("")
+        child.expect_exact("2 loaders are for this")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 2
