@@ -188,12 +188,14 @@ def _of_each(settings: Settings, said: dict[str, Any]) -> Iterator[tuple[str, di
         raise InputError(f"{len(tables)} boards are named, and --connect says where one is. Leave it out.")
     names = chosen(tables if len(tables) > 1 else places)
     settings.boards = tables
-    for name in names or ("",):
+    if not names:
+        yield "", {**said, "connect": None}
+    for name in names:
         if len(tables) > 1:
             settings.boards = (name,)
             yield name, {**said, "connect": None}
         else:
-            yield name, {**said, "connect": name or None}
+            yield name, {**said, "connect": name}
 
 
 def _reach(ctx: click.Context, settings: Settings, said: dict[str, Any]) -> tuple[Reach, dict[str, Any]]:

@@ -244,7 +244,7 @@ SECTORS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(FIELDS, JSON, max_size=2), st.none() | st.lists(SECTORS, max_size=2))
 def test_a_file_made_by_others_is_refused_or_within_its_storage(
     changes: dict[str, Any], sectors: list[dict[str, Any]] | None
