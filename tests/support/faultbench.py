@@ -126,7 +126,7 @@ class FaultBench:
     def prepare(self) -> None:
         """Put the chip, and the files, into the state that every job begins with."""
         self.board.chip.memory[: len(OLD)] = OLD
-        # As a debugger leaves it: a run that is cut off cannot take back what it changed there, and counts would differ.
+        # As a debugger leaves it: a run that is cut off cannot take back what it changed there, and counts differ.
         self.board.machine.soc.dbgmcu.words[APB4FZ1] = IWDG1_FROZEN
         (self.folder / "image.bin").write_bytes(IMAGE)
         (self.folder / "back.bin").unlink(missing_ok=True)
