@@ -25,7 +25,7 @@ from gdbflash.servers import cores
 from gdbflash.servers import reset as corereset
 from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
-from gdbflash.servers.monitored_run import EndsInMemory, run_core
+from gdbflash.servers.monitored_run import EndsInMemory, run_core, stop_of
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile
 from gdbflash.target import Beside, Capabilities, CoreState, FlashRegion, Instruction, OtherCore, Stop, StopReason
 
@@ -218,9 +218,7 @@ class GdbTarget:
             with contextlib.suppress(ConnectionLost):  # the first error says it
                 self.forget_registers()
         pc = self.read_registers(["pc"])["pc"] & ~1
-        if not halted:
-            return Stop(StopReason.TIMEOUT, pc, "SIGINT")
-        return Stop(StopReason.ARRIVED if pc == address else StopReason.ELSEWHERE, pc, "SIGTRAP")
+        return stop_of(halted=halted, pc=pc, address=address)
 
     def _go(self, command: str, bounds: Bounds) -> None:
         """Run a command that lets the core go, until it halts."""

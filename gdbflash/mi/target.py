@@ -21,7 +21,7 @@ from gdbflash.servers import cores, tcl
 from gdbflash.servers import reset as corereset
 from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
-from gdbflash.servers.monitored_run import EndsInMemory, run_core
+from gdbflash.servers.monitored_run import EndsInMemory, run_core, stop_of
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile, Steps, parse_work_area
 from gdbflash.target import (
     Beside,
@@ -251,9 +251,7 @@ class MiTarget:
         pc = self.read_registers(["pc"])["pc"] & ~1
         if pc != address:
             self._check_core()
-        if not halted:
-            return Stop(StopReason.TIMEOUT, pc, "SIGINT")
-        return Stop(StopReason.ARRIVED if pc == address else StopReason.ELSEWHERE, pc, "SIGTRAP")
+        return stop_of(halted=halted, pc=pc, address=address)
 
     def _write_beside(self, address: int, data: bytes) -> None:
         """Write bytes while the core runs; after a failure never again."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from gdbflash.errors import CommandRefused, GdbflashError
+from gdbflash.target import Stop, StopReason
 
 SLICE = 0.2
 """Seconds for one wait: GDB waits 2 s for an answer (`remotetimeout`), and a person a moment for Ctrl-C."""
@@ -25,26 +26,28 @@ _ANSWER = re.compile(r"gdbflash (-?\d+) (\S+) ?(.*?)\s*\Z", re.DOTALL)
 
 
 class EndsInMemory:
-    """Remembers where a BKPT lies in memory, so that a core which comes there halts by itself."""
+    """Remembers whether a BKPT lies at an address, so that a core which comes there halts by itself."""
 
     def __init__(self, read_memory: Callable[[int, int], bytes]) -> None:
         self._read_memory = read_memory
-        self._address: int | None = None
+        self._found: tuple[int, bool] | None = None
 
     def at(self, address: int) -> bool:
-        """Tell whether there is one at an address, which was not written since; raises as reading does."""
-        if self._address != address and self._read_memory(address, len(BKPT)) == BKPT:
-            self._address = address
-        return self._address == address
+        """Tell whether there is one at an address; raises as reading does."""
+        if self._found is None or self._found[0] != address:
+            self._found = address, self._read_memory(address, len(BKPT)) == BKPT
+        return self._found[1]
 
     def written(self, address: int, size: int) -> None:
         """Take note that memory was written."""
-        if self._address is not None and address < self._address + len(BKPT) and self._address < address + size:
-            self._address = None
+        if self._found is not None:
+            place, _ = self._found
+            if address < place + len(BKPT) and place < address + size:
+                self._found = None
 
     def forget(self) -> None:
         """Take note that memory may hold something else."""
-        self._address = None
+        self._found = None
 
 
 def run_core(ask: Callable[[str], str], timeout: float, heed: Callable[[], object] = lambda: None) -> bool:
@@ -77,6 +80,14 @@ def run_core(ask: Callable[[str], str], timeout: float, heed: Callable[[], objec
         with contextlib.suppress(GdbflashError):  # the first error says why
             halt_core(ask)
         raise
+
+
+def stop_of(*, halted: bool, pc: int, address: int) -> Stop:
+    """Say of a run what GDB would have: halted as `run_core` returned it, and where the core stands."""
+    if not halted:
+        # A PC proves nothing then: a core that was never started is still where the last call ended.
+        return Stop(StopReason.TIMEOUT, pc, "SIGINT")
+    return Stop(StopReason.ARRIVED, pc) if pc == address else Stop(StopReason.ELSEWHERE, pc, "SIGTRAP")
 
 
 def halt_core(ask: Callable[[str], str]) -> None:

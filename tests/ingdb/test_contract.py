@@ -18,7 +18,7 @@ from gdbflash.target import Stop, StopReason
 from tests.servers import test_contract
 from tests.servers.test_contract import Session
 from tests.support import gdbservers
-from tests.support.gdbservers import CODE, GDBS, RETURN, SERVERS, RunningServer, gdb_path
+from tests.support.gdbservers import CODE, GDBS, LONG, RETURN, SERVERS, RunningServer, gdb_path
 from tests.support.ingdbproxy import InGdb
 from tests.support.rsp_double import RAM_START, RamBoard
 
@@ -29,7 +29,7 @@ globals().update(
     (name, test) for name, test in vars(test_contract).items() if name.startswith("test_") and name != COUNTS_PACKETS
 )
 
-CHOSEN = ("qemu-m4", "board", "openocd-dapdirect_swd")
+CHOSEN = ("qemu-m4", "board", "openocd-dapdirect_swd", "openocd-hla_swd-by-monitor")
 
 
 def open_session(server: RunningServer, gdb: str) -> Session:
@@ -37,7 +37,7 @@ def open_session(server: RunningServer, gdb: str) -> Session:
     return Session(server, target, gdb, target.lines)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module", params=[name for name in SERVERS if name in CHOSEN])
+@pytest.fixture(scope="module", params=[each for each in LONG if each.values[0] in CHOSEN])
 def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
     with SERVERS[request.param]() as running:
         yield running
@@ -64,7 +64,7 @@ def session(shared: list[Session]) -> Session:
     return shared[0]
 
 
-@pytest.fixture(params=[name for name in SERVERS if name in CHOSEN])
+@pytest.fixture(params=[each for each in LONG if each.values[0] in CHOSEN])
 def mortal(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
     with SERVERS[request.param]() as running:
         yield running

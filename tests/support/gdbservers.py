@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from gdbflash.board.faces.personality import PERSONALITIES
 from gdbflash.board.faces.rsp import RspServer
 from gdbflash.board.faces.stlinktcp import StlinkServer
 from gdbflash.board.machine import Machine
 from gdbflash.mi.target import MiTarget
 from gdbflash.servers.endpoint import Endpoint, listening_ports
+from gdbflash.servers.monitored_run import BKPT
 from tests.support.openocd import TRANSPORTS, running_openocd
 
 START_SECONDS = 20.0
@@ -58,6 +61,8 @@ class RunningServer:
     """Leave it there, but silent for ever; None where it is part of the test's own process."""
     vectors: int | None = None
     """Where the vector table must lie; None: wherever VTOR says."""
+    returns_to: bytes = b""
+    """What lies at the return address, as loaders are called; empty: nothing is put there."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -128,14 +133,22 @@ def running_board(personality: str) -> Iterator[RunningServer]:
 
 
 @contextlib.contextmanager
-def running_openocd_over_stlink(transport: str) -> Iterator[RunningServer]:
+def running_openocd_over_stlink(transport: str, returns_to: bytes = b"") -> Iterator[RunningServer]:
     """Run the real OpenOCD, with its stock configuration, over the virtual board's ST-LINK."""
     with (
         Machine() as machine,
         StlinkServer(machine) as stlink,
         running_openocd(stlink.port, transport) as openocd,
     ):
-        yield RunningServer("openocd", openocd.gdb_port, BOARD_RAM, unmapped=0xA0000000, kill=openocd.process.kill)
+        yield RunningServer(
+            "openocd",
+            openocd.gdb_port,
+            BOARD_RAM,
+            unmapped=0xA0000000,
+            kill=openocd.process.kill,
+            freeze=partial(openocd.process.send_signal, signal.SIGSTOP),
+            returns_to=returns_to,
+        )
 
 
 SERVERS: dict[str, Callable[[], AbstractContextManager[RunningServer]]] = {
@@ -143,8 +156,12 @@ SERVERS: dict[str, Callable[[], AbstractContextManager[RunningServer]]] = {
     "qemu-m3": lambda: running_qemu("lm3s6965evb"),
     **{name: partial(running_board, name) for name in PERSONALITIES},
     **{f"openocd-{transport}": partial(running_openocd_over_stlink, transport) for transport in TRANSPORTS},
+    **{f"openocd-{each}-by-monitor": partial(running_openocd_over_stlink, each, BKPT) for each in TRANSPORTS},
 }
 """Every server that the contract is run against."""
+
+LONG = [pytest.param(each, marks=[pytest.mark.full] if each.endswith("-by-monitor") else []) for each in SERVERS]
+"""The same, as parameters of a test."""
 
 # Thumb code, hand-assembled (ARMv7-M Architecture Reference Manual, chapter A7).
 ADD = bytes.fromhex("40187047")  # adds r0, r0, r1; bx lr
@@ -174,6 +191,9 @@ STACK = 0x8000
 def start_call(target: MiTarget, server: RunningServer, code: bytes, **registers: int) -> None:
     """Put code into RAM and set every register for a call of it."""
     target.write_memory(server.ram + CODE, code)
+    if server.returns_to:
+        place = registers.get("lr", server.ram + RETURN) & ~1
+        target.write_memory(place, server.returns_to)
     prepare_call(target, server, **registers)
 
 
