@@ -21,6 +21,8 @@ RING_AGAIN = 2.0
 """Seconds from one interrupt to the next: a server that polls takes 0.1 s to halt the core, a bad link longer."""
 LISTEN = 0.05
 """Seconds between two looks for Ctrl-C: quicker than a person notices."""
+STUCK = 4.0
+"""Seconds without an answer to a monitor command that waits for less than one."""
 _SIGINT = frozenset({signal.SIGINT})
 
 
@@ -51,6 +53,33 @@ def interrupts_heard() -> Iterator[None]:
         yield
     finally:
         hold_interrupts()
+
+
+@contextlib.contextmanager
+def heard_when_stuck() -> Iterator[None]:
+    """Let GDB have SIGINT as soon as the body takes longer than any answer does: the server is frozen then.
+
+    GDB waits for the answer to a monitor command without end. The main thread keeps SIGINT blocked, as GDB is not to
+    be interrupted between two packets otherwise; a thread beside it takes it, and has GDB end the wait.
+    """
+    ended = threading.Event()
+
+    def listen() -> None:
+        if ended.wait(STUCK):
+            return
+        if not hasattr(gdb, "interrupt"):  # GDB 15 and older, whose handler any thread may run
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
+        while not ended.wait(LISTEN):
+            if hasattr(gdb, "interrupt") and interrupted():
+                gdb.interrupt()
+
+    thread = threading.Thread(target=listen, name="gdbflash", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class Bounds:

@@ -17,7 +17,14 @@ import gdb
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, TargetError
 from gdbflash.host import own_command_line
-from gdbflash.ingdb.bounds import Bounds, hold_interrupts, interrupted, interrupts_heard, release_interrupts
+from gdbflash.ingdb.bounds import (
+    Bounds,
+    heard_when_stuck,
+    hold_interrupts,
+    interrupted,
+    interrupts_heard,
+    release_interrupts,
+)
 from gdbflash.ingdb.memory import GdbWire, connection_lost, lost_told
 from gdbflash.ingdb.registers import CoreRegisters
 from gdbflash.ingdb.session import UserSession, run
@@ -82,6 +89,9 @@ class GdbTarget:
         self._address = 0
         self._disturbances = 0
         self._ran = False
+        """GDB saw the core run, and has not seen it stop where the user had it."""
+        self._is_loaders = False
+        """The core registers are a loader's."""
         self._runs_on = False
         self._closed = False
         self._signal = ""
@@ -156,6 +166,7 @@ class GdbTarget:
     def write_registers(self, values: Mapping[str, int]) -> None:
         """Write registers, in the order given; raises CommandRefused for a name that is not in capabilities."""
         rest = dict(values)
+        self._is_loaders &= rest.get("pc") != self._session.pc
         if self._ran and self._session.is_current and rest.get("pc") == self._session.pc:
             self._arrive(self._session.pc)
         elif "sp" in rest:
@@ -183,6 +194,7 @@ class GdbTarget:
         if beside is not None:
             raise CommandRefused("GDB writes no memory while the core runs.", command="write", reply="the core runs")
         address &= ~1
+        self._is_loaders = True
         if self.profile.runs_by_monitor and self._ends.at(address):
             return self._run_monitored(address, timeout)
         self._set_breakpoint(address)
@@ -203,7 +215,7 @@ class GdbTarget:
 
         def ask(command: str) -> str:
             try:
-                with lost_told():
+                with lost_told(), heard_when_stuck():
                     return run(f"monitor {command}")
             except gdb.error as error:
                 raise CommandRefused(f"GDB refused it: {error}", command=command, reply=str(error)) from error
@@ -379,7 +391,7 @@ class GdbTarget:
             return
         self._closed = True
         gdb.events.stop.disconnect(self._on_stop)
-        self._session.is_current &= not self._ran  # else the registers are still a loader's
+        self._session.is_current &= not self._is_loaders
         connected = gdb.selected_inferior().pid != 0
         try:
             with contextlib.suppress(ConnectionLost):

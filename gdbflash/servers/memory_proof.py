@@ -114,15 +114,17 @@ class ProvenMemory:
         reads it back.
         """
         size = len(data)
+        before = self._wire.read(address, size)
         self._write_in_pieces(address, data, size)
         while self._wire.read(address, len(data)) != data:
             if size <= LEAST_WRITE:
                 return
             size //= 2
             self._write_in_pieces(address, data, size)
-        self._stays = len(data)
         if size < len(data):
             self._largest, self._stays = size, None
+        elif all(before[at : at + LEAST_WRITE] != data[at : at + LEAST_WRITE] for at in range(0, size, LEAST_WRITE)):
+            self._stays = size  # where the same was there already, it may have been dropped
 
     def _write_to_the_end(self, address: int, data: bytes) -> None:
         """Write by X packets, and wait for what became of the last one.

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable
 
-from gdbflash.errors import CommandRefused, GdbflashError
+from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError
 from gdbflash.target import Stop, StopReason
 
 SLICE = 0.2
@@ -54,8 +54,8 @@ def run_core(ask: Callable[[str], str], timeout: float, heed: Callable[[], objec
     """Let a halted core go on from PC until it halts; returns whether it did so within timeout seconds.
 
     ask: pass a monitor command and return what it printed. heed is called while the core runs, and may raise. The core
-    is halted afterwards, also where something was raised. Raises CommandRefused when OpenOCD cannot run or halt it, and
-    what ask raises.
+    is halted afterwards, also where something was raised. Raises CommandRefused when OpenOCD cannot run or halt it,
+    ConnectionLost when it does not see it any more, and what ask raises.
     """
     end = time.monotonic() + timeout
     first = "resume"
@@ -70,9 +70,7 @@ def run_core(ask: Callable[[str], str], timeout: float, heed: Callable[[], objec
             if state == "halted":
                 return True
             if state != "running":
-                raise CommandRefused(
-                    f"OpenOCD lost sight of the running core, which is {state}: {said}", command="resume", reply=said
-                )
+                break
             heed()
     except CommandRefused:
         raise
@@ -80,6 +78,11 @@ def run_core(ask: Callable[[str], str], timeout: float, heed: Callable[[], objec
         with contextlib.suppress(GdbflashError):  # the first error says why
             halt_core(ask)
         raise
+    raise ConnectionLost(
+        f"OpenOCD has lost sight of the running core, whose state is {state} to it. Check the probe, its cable and the "
+        "board's power, and restart the server.",
+        reply=said or state,
+    )
 
 
 def stop_of(*, halted: bool, pc: int, address: int) -> Stop:

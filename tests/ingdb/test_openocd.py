@@ -97,3 +97,15 @@ def test_ctrl_c_and_a_time_out_give_the_session_back_through_openocd(gdb: Path, 
         assert "Hardware watchpoint 2: local" in terminal.run("continue")
         shown = terminal.run(f"gdbflash write {image}@{FLASH + 0x20000:#x} --full --kept restore")
         assert "100000 bytes written and verified" in shown
+
+
+@pytest.mark.parametrize("gdb", GDBS, ids=lambda path: path.name)
+def test_a_core_that_is_left_halted_is_where_it_is(gdb: Path, tmp_path: Path) -> None:
+    """The frame that the user had selected lies in a stack that is the loader's now."""
+    with debugging_by_openocd(gdb, "hla_swd", tmp_path / "state") as session:
+        terminal = session.gdb
+        terminal.run("break work")
+        terminal.run("continue")
+        terminal.run("up")
+        assert "CRC-32" in terminal.run(f"gdbflash checksum {FLASH:#x} 16 --after halt")
+        assert terminal.value("$pc") == session.board.machine.read_register("pc")

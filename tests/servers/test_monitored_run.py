@@ -81,13 +81,19 @@ def test_the_first_error_is_told_when_halting_fails_too() -> None:
     [
         ("gdbflash 1 halted target not halted\n", "refused to resume the core: target not halted"),
         ("Error: no target\ngdbflash 1 unknown \n", "refused to resume the core: Error: no target"),
-        ("gdbflash 0 unknown lost\n", "lost sight of the running core, which is unknown: lost"),
         ("invalid command name\n", "refused resume: invalid command name"),
     ],
 )
 def test_what_hinders_a_run_is_told(answer: str, said: str) -> None:
     ask = Asked(answer)
     with pytest.raises(CommandRefused, match=said):
+        run_core(ask, 10)
+    assert ask.acts == ["resume"]
+
+
+def test_a_core_that_openocd_does_not_see_any_more_is_a_lost_connection() -> None:
+    ask = Asked("gdbflash 0 unknown lost\n")
+    with pytest.raises(ConnectionLost, match="lost sight of the running core, whose state is unknown to it"):
         run_core(ask, 10)
     assert ask.acts == ["resume"]
 

@@ -55,10 +55,19 @@ def test_a_limit_that_nobody_names_is_found_and_kept_to() -> None:
 def test_what_stays_is_looked_at_once_for_each_larger_size() -> None:
     wire = Dropping(0x10000)
     memory = ProvenMemory(wire, GENERIC)
-    for size, reads in ((LEAST_WRITE, 0), (1000, 1), (1000, 1), (900, 1), (2000, 2)):
-        memory.write(0, b"\x55" * size)
+    for number, (size, reads) in enumerate(((LEAST_WRITE, 0), (1000, 2), (1000, 2), (900, 2), (2000, 4)), 1):
+        memory.write(0, bytes([number]) * size)
         assert wire.reads == reads
     assert wire.writes == [LEAST_WRITE, 1000, 1000, 900, 2000]
+
+
+def test_what_was_there_already_proves_nothing() -> None:
+    wire = Dropping(6144)
+    wire.memory[:8000] = b"\x55" * 8000
+    memory = ProvenMemory(wire, GENERIC)
+    memory.write(0, b"\x55" * 8000)
+    memory.write(0, b"\x66" * 8000)
+    assert bytes(wire.memory[:8000]) == b"\x66" * 8000
 
 
 def test_what_stays_in_no_size_is_left_to_who_reads_it_back() -> None:
