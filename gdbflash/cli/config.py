@@ -12,7 +12,7 @@ import ipaddress
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,10 @@ class Config:
 
     path: Path
     values: dict[str, Any]
-    ignored: tuple[str, ...] = ()
-    """Keys that do not count, since the file was found and not named."""
     boards: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What it says of single boards, by their names."""
+    was_found: bool = False
+    """Nobody named it: `expect_harmless` holds for what it says."""
 
 
 def load_config(named: Path | None, start: Path | None) -> Config | None:
@@ -60,7 +60,7 @@ def load_config(named: Path | None, start: Path | None) -> Config | None:
         for name in (NAME, PROJECT):
             path = folder / name
             if os.path.lexists(path) and (name == NAME or _TABLE.encode() in _bytes(path)):
-                return _without_what_a_found_file_may_not(_config(path))
+                return replace(_config(path), was_found=True)
     return None
 
 
@@ -79,17 +79,6 @@ def _config(path: Path) -> Config:
     if ALL in boards:
         raise InputError(f"{path}: no board can be called {ALL}, which means all.", path=str(path), key=f"board.{ALL}")
     return Config(path, values, boards=boards)
-
-
-def _without_what_a_found_file_may_not(config: Config) -> Config:
-    tables = {"": config.values, **{f"board.{name}.": table for name, table in config.boards.items()}}
-    ignored = {f"{at}{key}" for at, table in tables.items() for key in table if not _may_be_found(key, table[key])}
-
-    def kept(at: str) -> dict[str, Any]:
-        return {key: value for key, value in tables[at].items() if f"{at}{key}" not in ignored}
-
-    names = tuple(f"{at}{key}" for at, table in tables.items() for key in table if f"{at}{key}" in ignored)
-    return Config(config.path, kept(""), names, {name: kept(f"board.{name}.") for name in config.boards})
 
 
 def _folders(start: Path) -> Iterator[Path]:
@@ -140,8 +129,22 @@ def _without_schema(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key != "schema"}
 
 
+def expect_harmless(config: Config, key: str, value: object, said: str) -> None:
+    """Raise InputError for what a file that nobody named may not say; said: the key, where it stands.
+
+    To go on without it would be to go on with another board: the one at the usual port.
+    """
+    if config.was_found and not _may_be_found(key, value):
+        raise InputError(
+            f"{said} may not come from a file that nobody named, since it came with the project. Look at it, then add "
+            f"--config {config.path}, or move the line to your own gdbflash.toml.",
+            path=str(config.path),
+            key=key,
+        )
+
+
 def _may_be_found(key: str, value: object) -> bool:
-    """Say whether a key counts in a file that nobody named."""
+    """Say whether a key may stand in a file that nobody named."""
     if key == "connect" and isinstance(value, str):
         return value.startswith("/") or _is_here(value.rpartition(":")[0])
     return key not in _NAMED_ONLY

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gdbflash.cli.config import Config, load_config, user_config
+from gdbflash.cli.config import Config, expect_harmless, load_config, user_config
 from gdbflash.commands.grammar import Files as Named
 from gdbflash.commands.grammar import Kind, Option
 from gdbflash.commands.shared_options import IN_FILES, REACH
@@ -91,6 +91,7 @@ def settled(layers: tuple[Layer, ...], convert: Convert) -> dict[str, Any]:
                     path=str(layer.config.path),
                     key=key,
                 )
+            expect_harmless(layer.config, key, value, layer.said(key))
             try:
                 values[KEYS[key].field] = _value(KEYS[key], value, layer.config.path.parent, convert)
             except InputError as error:

@@ -25,7 +25,7 @@ from gdbflash.commands.shared_options import REACH
 from gdbflash.commands.table import REPORT, command_named, options_of
 from gdbflash.commands.words import STDIN, parse_image
 from gdbflash.errors import InputError
-from gdbflash.events import Detailed, Noted
+from gdbflash.events import Detailed
 from gdbflash.loaders.library import AUTO, found_by_name, installed
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.options import Kept, RunOptions
@@ -238,16 +238,8 @@ def configured(settings: Settings, board: str | None) -> dict[str, Any]:
     """Give what config files say of a board, or of any, by the options' fields; raises InputError."""
     from gdbflash.cli.configured import files, settled  # only some commands read them
 
-    found = files(settings.config_file, working_directory())
-    layers = found.layers(board)
-    for config in found.configs:
-        for key in config.ignored if not settings.told_of_config else ():
-            message = (
-                f"{key} in {config.path} does not count, since nobody named that file: add --config {config.path}."
-            )
-            settings.observe(Noted("config-ignored", message, {"path": str(config.path), "key": key}))
+    layers = files(settings.config_file, working_directory()).layers(board)
     values = settled(layers, _converted)
-    settings.told_of_config = True
     for layer in layers:
         whose = f" for the board {layer.board}" if layer.board else ""
         settings.observe(Detailed("config", f"Options come from {layer.config.path}{whose}: {', '.join(layer.values)}"))

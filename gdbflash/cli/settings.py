@@ -5,14 +5,13 @@ What belongs here: values, and who is told of events. How words become them is i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gdbflash.cli.console import Console
-from gdbflash.cli.members import MEMBER, log_of
+from gdbflash.cli.members import log_of
 from gdbflash.errors import GdbflashError
 from gdbflash.events import BOARD, Detailed, Event, Noted
 from gdbflash.options import Color
@@ -36,8 +35,6 @@ class Settings:
     """Those of the config files that are meant."""
     loader_path: tuple[Path, ...] = ()
     """Folders of loaders that config files name."""
-    told_of_config: bool = field(default_factory=lambda: MEMBER in os.environ)
-    """What does not count in config files was said, by this process or by the one that it is a part of."""
     words: Sequence[str] = ()
     """The command line without the program's name."""
     log: RunLog | None = field(default=None, repr=False)

@@ -108,6 +108,7 @@ class ServerProfile:
     """None: it shows one core, whatever the chip has."""
 
 
+_SERIAL = re.compile(r"[0-9A-Za-z][0-9A-Za-z:._-]{0,127}")
 _OPTION = r"(?:^| )-(?:{})[ =]?(?P<port>\d+)"
 """An option of a command line whose value is a port; its names, without their first dash, go into the braces."""
 
@@ -326,9 +327,19 @@ def profile_named(name: str) -> ServerProfile:
 
 
 def started_with(profile: ServerProfile, arguments: str, serial: str | None) -> str:
-    """Give the arguments of --launch that choose a probe, too; raises InputError where there is none to choose."""
+    """Give the arguments of --launch that choose a probe, too; raises InputError where there is none to choose.
+
+    A serial number may come from a project's file, and OpenOCD reads it as Tcl, which starts programs (OpenOCD User's
+    Guide, "Server Configuration": its commands are Jim-Tcl's, with `exec`): so letters and digits alone, and `:._-`.
+    """
     if serial is None:
         return arguments
+    if not _SERIAL.fullmatch(serial):
+        raise InputError(
+            f"--probe {serial[:40]!r} is no serial number of letters and digits. Where it is right all the same, "
+            "choose the probe within --launch.",
+            probe=serial,
+        )
     words = profile.launch.serial if profile.launch is not None else ()
     if not words:
         raise InputError(f"{profile.title} has no probe that could be chosen by --probe.", server=profile.name)

@@ -79,14 +79,45 @@ def test_environment_counts_more_than_files_and_less_than_words(
     assert "nowhere.stldr does not exist" in run("checksum", PLACE, "1").shown
 
 
-def test_a_found_file_may_not_choose_programs_or_machines_for_its_boards(run: CommandLine, project: Path) -> None:
+@pytest.mark.parametrize(
+    "line",
+    ['gdb = "trap"', 'connect = "192.0.2.1:1"', 'kept = "discard"', 'launch = "-c exit"'],
+    ids=lambda each: each[:6],
+)
+def test_a_found_file_may_not_choose_programs_or_machines_for_its_boards(
+    run: CommandLine, project: Path, own: Path, line: str
+) -> None:
+    key = line.split()[0]
+    (project / "gdbflash.toml").write_text(f'loader = "{LOADER}"\n[board.a]\n{line}\n[board.b]\n')
+    refused = run(*NOBODY, "-b", "a")
+    assert (refused.code, refused.result["error"]["key"]) == (2, key)
+    assert f"board.a.{key} may not come from a file that nobody named" in refused.sentence
+    assert run(*NOBODY, "-b", "b").code == 3, "what is said of another board is no reason"
+    own.write_text(f"[board.b]\n{line}\n")
+    assert run(*NOBODY, "-b", "b").code == 3, "the user's own file counts as named"
+
+
+def test_nothing_goes_to_the_board_at_hand_in_place_of_one_elsewhere(
+    run: CommandLine, project: Path, board: RunningBoard
+) -> None:
+    (project / "app.bin").write_bytes(b"Z" * 256)
     (project / "gdbflash.toml").write_text(
-        f'loader = "{LOADER}"\n[board.a]\ngdb = "trap"\nconnect = "192.0.2.1:1"\nkept = "discard"\nlaunch = "-c exit"\n'
+        f'loader = "{LOADER}"\nimages = "app.bin@{PLACE}"\nconnect = "{board.endpoint}"\n'
+        '[board.lab]\nconnect = "192.0.2.1:3333"\n'
     )
-    outcome = run(*NOBODY, "-b", "a")
-    assert outcome.result["error"]["gdb"] == "/nowhere/gdb"
-    notes = [event["key"] for event in outcome.events if event.get("code") == "config-ignored"]
-    assert notes == ["board.a.gdb", "board.a.connect", "board.a.kept", "board.a.launch"]
+    before = bytes(board.chip.memory[:256])
+    assert run("load", "-b", "lab").code == 2
+    assert (bytes(board.chip.memory[:256]), board.machine.resets) == (before, 0)
+
+
+@pytest.mark.parametrize(
+    "serial", ["1; exec touch sign", "[exec touch sign]", "$x", "1\nexec touch sign", "-c", "\\x31", ""]
+)
+def test_a_serial_number_starts_no_program(run: CommandLine, project: Path, serial: str) -> None:
+    (project / "gdbflash.toml").write_text(f"loader = {json.dumps(str(LOADER))}\nprobe = {json.dumps(serial)}\n")
+    outcome = run("checksum", PLACE, "1", "--server", "openocd", "--launch", "-c 'adapter driver dummy'")
+    assert (outcome.code, outcome.result["error"]["probe"]) == (2, serial)
+    assert not (project / "sign").exists()
 
 
 def test_what_is_wrong_with_a_board_names_it(run: CommandLine, project: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gdbflash.cli.config import Config, load_config
+from gdbflash.cli.config import Config, expect_harmless, load_config
 from gdbflash.errors import InputError
 from tests.support.boards import LOADER, RunningBoard, running_board
 from tests.support.commandline import CommandLine
@@ -117,12 +118,11 @@ def test_a_file_that_was_found_starts_no_command_and_reaches_no_other_machine(
     # In the documentation's network (RFC 5737), where nobody ever answers.
     text = f'gdb = "{trap}"\nlaunch = "-c \'shutdown\'"\nconnect = "192.0.2.1:3333"\nloader = "{LOADER}"\n'
     (project / name).write_text(table + text + 'server = "openocd"\n')
-    outcome = run(*NOBODY)
-    assert outcome.code == 3
-    assert outcome.result["error"]["gdb"] == "/nowhere/gdb"
-    notes = [event["key"] for event in outcome.events if event.get("code") == "config-ignored"]
-    assert notes == ["gdb", "launch", "connect"]
-    assert f"gdb in {project / name} does not count, since nobody named that file" in outcome.shown
+    outcome = run("checksum", PLACE, "1")
+    assert (outcome.code, outcome.result["error"]["key"]) == (2, "gdb")
+    assert f"{project / name}: gdb may not come from a file that nobody named" in outcome.sentence
+    assert f"add --config {project / name}" in outcome.sentence
+    assert not (project / "sign").exists()
     # Named, it counts: the trap runs as gdb.
     (project / "named.toml").write_text(f'gdb = "{trap}"\nconnect = "127.0.0.1:1"\nloader = "{LOADER}"\n')
     outcome = run("checksum", PLACE, "1", "--config", "named.toml")
@@ -153,8 +153,11 @@ def test_which_places_a_file_that_was_found_may_name(project: Path, place: str, 
     (project / "gdbflash.toml").write_text(f'connect = "{place}"\n')
     config = load_config(None, project)
     assert config is not None
-    assert ("connect" in config.values, config.ignored) == (counts, () if counts else ("connect",))
-    assert load_config(project / "gdbflash.toml", project) == Config(project / "gdbflash.toml", {"connect": place})
+    with contextlib.nullcontext() if counts else pytest.raises(InputError, match="connect may not come from a file"):
+        expect_harmless(config, "connect", place, "connect")
+    named = load_config(project / "gdbflash.toml", project)
+    assert named == Config(project / "gdbflash.toml", {"connect": place})
+    expect_harmless(named, "connect", place, "connect")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +219,7 @@ def test_files_that_cannot_be_used(run: CommandLine, project: Path) -> None:
 
 def test_options_may_say_which_form_they_have(run: CommandLine, project: Path) -> None:
     (project / "gdbflash.toml").write_text('schema = 1\nserver = "board"\n')
-    assert load_config(None, project) == Config(project / "gdbflash.toml", {"server": "board"})
+    assert load_config(None, project) == Config(project / "gdbflash.toml", {"server": "board"}, was_found=True)
     (project / "gdbflash.toml").unlink()
     for value in ("2", "0", "true", "1.0", '"1"', "0x" + "9" * 5000):
         (project / "pyproject.toml").write_text(f"[tool.gdbflash]\nschema = {value}\nserver = 7\n")
