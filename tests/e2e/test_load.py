@@ -222,7 +222,7 @@ def test_a_loader_of_the_internal_flash_programs_it(board: RunningBoard, run: Co
 
 
 @pytest.mark.parametrize(
-    "server", [pytest.param(each, marks=[pytest.mark.full] if each == "hla_swd" else []) for each in SERVERS]
+    "server", [pytest.param(each, marks=[] if each == "board" else [pytest.mark.full]) for each in SERVERS]
 )
 def test_a_load_that_is_interrupted_is_made_good_by_the_next(
     server: str, board: RunningBoard, tmp_path: Path, run: CommandLine
