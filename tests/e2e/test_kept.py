@@ -150,7 +150,9 @@ def test_a_file_that_was_found_does_not_decide_about_them(board: RunningBoard, r
     leave_file()
     Path("gdbflash.toml").write_text('kept = "restore"\n')
     outcome = run("write", f"app.bin@{FLASH:#x}", *reach(board))
-    assert (outcome.code, outcome.result["error"]["kind"]) == (1, "kept-unclear")
-    assert "kept in" in outcome.shown
+    assert (outcome.code, outcome.result["error"]["kind"]) == (2, "input")
+    assert "kept" in outcome.shown
+    assert "--config" in outcome.shown
+    assert bytes(board.chip.memory[:SECTOR]) == b"\xff" * SECTOR
     outcome = run("--config", "gdbflash.toml", "write", f"app.bin@{FLASH:#x}", *reach(board))
     assert outcome.code == 0
