@@ -55,6 +55,15 @@ class VerifyMode(enum.Enum):
     NONE = "none"
 
 
+class ReadMode(enum.Enum):
+    """How bytes that are read are proven."""
+
+    SAMPLES = "samples"
+    """Their way over the link by digests, and a loader's Read by reading samples of them twice."""
+    TWICE = "twice"
+    """By digests of all of them, read once more."""
+
+
 class Form(enum.Enum):
     """What a file of bytes that were read looks like."""
 

@@ -56,6 +56,8 @@ class Stop:
     pc: int
     signal: str = ""
     """The server's own word for it, such as SIGTRAP or SIGSEGV; empty when it gave none."""
+    came: bytes | None = None
+    """What was read beside the run; None where nothing was asked for, or it could not be read."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Capabilities:
     registers: frozenset[str]
     """Names that `read_registers` and `write_registers` take."""
     memory_while_running: bool = False
-    writes_while_running: bool = False
-    """`run_until` takes something to write beside, also much data."""
+    moves_beside: bool = False
+    """`run_until` takes something to write or to read beside, also much data."""
     work_area: range | None = None
     """RAM in which the server may run code of its own without keeping what is there; None: nowhere."""
     place: str = ""
@@ -91,11 +93,22 @@ class OtherCore(NamedTuple):
     state: CoreState
 
 
-class Beside(NamedTuple):
+class WriteBeside(NamedTuple):
     """Bytes that are written while the core runs."""
 
     address: int
     data: bytes
+
+
+class ReadBeside(NamedTuple):
+    """Where bytes are read while the core runs."""
+
+    address: int
+    size: int
+
+
+Beside = WriteBeside | ReadBeside
+"""What is moved while the core runs."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +159,9 @@ class Target(Protocol):
     def run_until(self, address: int, timeout: float, beside: Beside | None = None) -> Stop:
         """Let the core run from PC until it reaches address or timeout seconds passed; it is halted on return.
 
-        Halted also when an exception such as KeyboardInterrupt leaves this method. beside: what is written into memory
-        while the core runs, where capabilities.writes_while_running says so; after a failure it no longer does, and
-        nothing else tells of one: what was written must be checked. Raises CommandRefused where it does not.
+        Halted also when an exception such as KeyboardInterrupt leaves this method. beside: what is moved to or from
+        memory while the core runs, where capabilities.moves_beside says so; after a failure it no longer does, and
+        nothing else tells of one: what was moved must be checked. Raises CommandRefused where it does not.
         """
 
     def reset_and_halt(self) -> None:

@@ -89,7 +89,7 @@ class Option:
     """A word that begins with a dash."""
 
     name: str
-    """Without dashes; what is said of it is kept by the same name, with underscores."""
+    """Without dashes."""
     help: str
     """What it says, as a phrase that begins a sentence and has no full stop."""
     kind: Kind = Kind.VALUE
@@ -109,11 +109,13 @@ class Option:
     names: Files = Files.NONE
     only: Only | None = None
     group: OptionGroup = OptionGroup.JOB
+    kept_as: str = ""
+    """The name that what is said is kept by, where it is another one: config files and settings know that name."""
 
     @property
     def field(self) -> str:
         """Give the name that what is said is kept by."""
-        return self.name.replace("-", "_")
+        return self.kept_as or self.name.replace("-", "_")
 
     @property
     def flags(self) -> tuple[str, ...]:

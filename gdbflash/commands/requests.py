@@ -19,7 +19,7 @@ from gdbflash.events import Noted, Planned, counted
 from gdbflash.images.content import Content
 from gdbflash.images.output import OutputFile, encoded, form_of
 from gdbflash.loaders.loader import ExternalLoader, need
-from gdbflash.options import Form, VerifyMode
+from gdbflash.options import Form, ReadMode, VerifyMode
 from gdbflash.plan.jobs import (
     EraseMode,
     StorageJob,
@@ -203,6 +203,7 @@ class Read(Request):
     output: Path | None
     """None: to be looked at, or with a form to go to stdout."""
     form: Form | None
+    twice: bool = False
 
     @property
     def takes_stdout(self) -> bool:
@@ -215,7 +216,7 @@ class Read(Request):
             return self._shown(reached)
         with OutputFile(self.output, self.where.address, self.form or Form.BIN) as file:
             with reached as flasher:
-                report = flasher.read(self.loader, self.where, file.write)
+                report = flasher.read(self.loader, self.where, file.write, twice=self.twice)
             file.commit()
         was = ", which was read-only" if file.was_read_only else ""
         said = f"{counted(report.bytes, 'byte')} from 0x{self.where.address:08X} in {self.output}{was}"
@@ -224,7 +225,7 @@ class Read(Request):
     def _shown(self, reached: Reached) -> Outcome:
         data = bytearray()
         with reached as flasher:
-            report = flasher.read(self.loader, self.where, data.extend)
+            report = flasher.read(self.loader, self.where, data.extend, twice=self.twice)
         outcome = outcome_of(f"{counted(report.bytes, 'byte')} from 0x{self.where.address:08X}", report)
         if self.form is not None:
             return replace(outcome, raw=encoded(self.form, self.where.address, bytes(data)))
@@ -240,16 +241,18 @@ def read(
     size: str,
     output: str | Path | None = None,
     format: str | None = None,  # noqa: A002 - as the option is called
+    read_mode: str = ReadMode.SAMPLES.value,
 ) -> Read:
     """Decide a read; raises InputError, PlanError."""
     wanted = Form(format) if format else None
     if output is None and wanted:
         raise InputError("--format says what a file is to be: name one with -o FILE, or -o - for stdout.")
     loader, where = place(loaders, address, size)
+    twice = ReadMode(read_mode) is ReadMode.TWICE
     if output is None or str(output) == "-":
-        return Read(loaders, loader, where, None, (wanted or Form.BIN) if output else None)
+        return Read(loaders, loader, where, None, (wanted or Form.BIN) if output else None, twice)
     path = file_named(str(output))
-    return Read(loaders, loader, where, path, wanted or form_of(path))
+    return Read(loaders, loader, where, path, wanted or form_of(path), twice)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from gdbflash.commands.words import (
     parse_shell,
 )
 from gdbflash.integrations.tools import parse_tool
-from gdbflash.options import Form, VerifyMode
+from gdbflash.options import Form, ReadMode, VerifyMode
 from gdbflash.plan.jobs import EraseMode
 
 _VERIFY = Option(
@@ -205,6 +205,17 @@ COMMANDS = (
                     Form.SREC.value: "S-records",
                 },
                 otherwise="by the file's ending",
+            ),
+            Option(
+                "verify",
+                "What is read a second time, through a loader's Read",
+                metavar="HOW",
+                choices={
+                    ReadMode.SAMPLES.value: "both ends of each chunk, and places between",
+                    ReadMode.TWICE.value: "everything, as a memory wants whose reads are in doubt",
+                },
+                default=ReadMode.SAMPLES.value,
+                kept_as="read_mode",
             ),
         ),
         examples=(

@@ -23,6 +23,7 @@ from gdbflash.flash.internal import Internal
 from gdbflash.flash.keeping import Keeping
 from gdbflash.flash.kept_files import KeptFile, Origin, leave, overlapping
 from gdbflash.flash.phases import Phases
+from gdbflash.flash.reading import Reading
 from gdbflash.flash.writing import Writing, Written
 from gdbflash.host import held
 from gdbflash.images.content import Content
@@ -358,9 +359,17 @@ class Flasher:
             inspection.verify(job.content, (), VerifyMode.DIGEST, advice=_ANOTHER_IMAGE)
         return Report(sum(job.content.size for job in jobs), calls=self.calls, verified=VerifyMode.DIGEST.value)
 
-    def read(self, loader: ExternalLoader, where: Range, sink: Callable[[bytes], None]) -> Report:
-        """Read a range of the storage and give it to sink slice by slice; raises Mismatch when it came wrong."""
-        for _, data in Inspection(self.open(loader), self._phases).read_proven((where,)):
+    def read(
+        self, loader: ExternalLoader, where: Range, sink: Callable[[bytes], None], *, twice: bool = False
+    ) -> Report:
+        """Read a range of the storage and give it to sink slice by slice; raises Mismatch when it came wrong.
+
+        What a loader's Read fetches is read once, and samples of it twice; with twice all of it.
+        """
+        opened = self.open(loader)
+        in_one_pass = "Read" in loader.functions and not twice
+        read = Reading(opened, self._phases).read if in_one_pass else Inspection(opened, self._phases).read_proven
+        for _, data in read((where,)):
             sink(data)
         return Report(where.size, calls=self.calls, verified=VerifyMode.DIGEST.value)
 

@@ -17,9 +17,9 @@ from gdbflash.images.content import Content
 from gdbflash.onchip.call import Returned
 from gdbflash.onchip.loaded import LoadedLoader, Operation
 from gdbflash.plan.borders import call_border
-from gdbflash.plan.pace import Cut, Pace
+from gdbflash.plan.pace import Cut, Pace, pays
 from gdbflash.ranges import Range, slices
-from gdbflash.target import Beside
+from gdbflash.target import WriteBeside
 
 FIRST_CALL = 16 * 1024
 """Bytes that the first call programs: not much more than a second even for an EEPROM of 64-byte pages."""
@@ -27,17 +27,6 @@ LAST_CALLS = 64 * 1024
 """Bytes at the end that are not divided further, where chunks are sent beside one another's programming."""
 LEAST_CALL = 4096
 """However slow the chip, no call programs less: 16 pages of the usual size."""
-LEAST_GAIN = 0.1
-"""Share of a call's time that must be won by sending beside it."""
-
-
-def pays(filling: float, running: float, whole: float) -> bool:
-    """Tell whether sending the next chunk while this one is programmed would be quicker.
-
-    Of a call of `whole` seconds, filling went by before it ran, and running while it ran; the rest is what a call
-    costs anyway. The target checks what was sent in the same call, which takes it next to no time.
-    """
-    return min(filling, running) > LEAST_GAIN * whole
 
 
 class Programming:
@@ -70,15 +59,15 @@ class Programming:
             cut.pace.learn(where.size, whole)
             advance(where.size)
             done += where.size
-            possible = returned is not None and self._opened.target.capabilities.writes_while_running
-            possible = possible and self._halves()[0].size >= LEAST_CALL
+            possible = returned is not None and self._opened.target.capabilities.moves_beside
+            possible = possible and self._opened.layout.halves[0].size >= LEAST_CALL
             if possible and returned is not None and pays(self._opened.filling, returned.seconds, whole):
                 break
         return done
 
     def _overlapped(self, cut: Cut, content: Content, advance: Callable[[int], None], done: int) -> None:
         """Send each chunk while the one before is programmed."""
-        halves = self._halves()
+        halves = self._opened.layout.halves
         cut.pace.bound(halves[0].size)
         here, other = halves
         where, sent, left = cut.take(), False, content.size - done
@@ -87,9 +76,9 @@ class Programming:
             left -= where.size
             # Small last ones, for nothing is sent beside the last.
             following = cut.take(left // 2 if left > LAST_CALLS else None)
-            beside: Beside | None = None
-            if following is not None and self._opened.target.capabilities.writes_while_running:
-                beside = Beside(other.address, content.read(following))
+            beside: WriteBeside | None = None
+            if following is not None and self._opened.target.capabilities.moves_beside:
+                beside = WriteBeside(other.address, content.read(following))
             self._program(where, content.read(where), here, beside, sent=sent)
             sent = beside is not None
             # The time is that of the larger one: sent, or programmed.
@@ -97,7 +86,7 @@ class Programming:
             advance(where.size)
             where, here, other = following, other, here
 
-    def _program(self, where: Range, data: bytes, buffer: Range, beside: Beside | None, *, sent: bool) -> None:
+    def _program(self, where: Range, data: bytes, buffer: Range, beside: WriteBeside | None, *, sent: bool) -> None:
         """Program data, which may have been sent into the buffer beside the run before."""
         if sent:
             if self._opened.write_if_held(where.address, data, buffer.address, beside):
@@ -109,7 +98,7 @@ class Programming:
         self._write(where, data, buffer.address, beside)
 
     def _write(
-        self, where: Range, data: bytes, place: int | None = None, beside: Beside | None = None
+        self, where: Range, data: bytes, place: int | None = None, beside: WriteBeside | None = None
     ) -> Returned | None:
         """Program data; raises CallFailed, which says whether the data is there all the same."""
         try:
@@ -129,8 +118,3 @@ class Programming:
         except TargetError:
             return None
         return found == data
-
-    def _halves(self) -> tuple[Range, Range]:
-        buffer = self._opened.layout.buffer
-        size = buffer.size // 16 * 8
-        return Range(buffer.address, size), Range(buffer.address + size, size)

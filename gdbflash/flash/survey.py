@@ -12,11 +12,13 @@ from gdbflash.errors import CallFailed, TargetError
 from gdbflash.images.content import Content
 from gdbflash.onchip.call import SUCCESS, Returned
 from gdbflash.onchip.digest import SHORT_PIECE, Piece, RoutineCall, Run, digest, digests, split_checksum, split_digests
+from gdbflash.onchip.fetch import Fetch, plan_fetch
 from gdbflash.onchip.intact import changed
 from gdbflash.onchip.loaded import LoadedLoader
 from gdbflash.plan import timeouts
 from gdbflash.plan.pace import Cut, Pace
 from gdbflash.ranges import Range, slices
+from gdbflash.target import Beside
 
 PIECE = 64 * 1024
 """Bytes of one digest at most: what is read back for one byte that differs."""
@@ -101,7 +103,7 @@ class Survey:
         taken = [piece for run in runs for piece in run.pieces]
         size = sum(piece.size for piece in taken)
         made = self._routine.digests(runs, read=self._read, timeout=timeouts.reading(size))
-        return list(zip(taken, split_digests(self._perform(made, size)), strict=True))
+        return list(zip(taken, split_digests(self._paced(made, size)), strict=True))
 
     def done(self) -> None:
         """See that the code of the loader is what it was, behind the last call."""
@@ -128,7 +130,7 @@ class Survey:
             run = Run(piece.address, piece.size, step, self._buffer, self._border)
             timeout = timeouts.reading(piece.size)
             made = self._routine.checksum([run], crc32, byte_sum, read=self._read, timeout=timeout)
-            crc32, byte_sum = split_checksum(self._confirmed(made, self._perform(made, piece.size)))
+            crc32, byte_sum = split_checksum(self._confirmed(made, self._paced(made, piece.size)))
             advance(piece.size)
         self._opened.check_own_code("Read" if self._read else "Init")
         return crc32, byte_sum
@@ -148,11 +150,21 @@ class Survey:
     def _lead(self, piece: Range) -> int:
         return piece.address % 4 % self._border if self._read else piece.address % 4
 
-    def _perform(self, made: RoutineCall, size: int) -> bytes:
+    def plan_fetch(self, where: Range, place: int) -> Fetch:
+        """Make the call that reads where into RAM from place on, by the loader's Read."""
+        return plan_fetch(self._routine, where, place, read=self._read, border=self._border)
+
+    def _paced(self, made: RoutineCall, size: int) -> bytes:
         """Make one call over size bytes and take its results; raises CallFailed."""
+        returned, results = self.perform(made)
+        self._pace.learn(size, returned.seconds)
+        return results
+
+    def perform(self, made: RoutineCall, beside: Beside | None = None) -> tuple[Returned, bytes]:
+        """Make one call and take its results; raises CallFailed. beside: what is moved while it runs."""
         place, tables = made.inputs
         whole = Range(place, made.results.end - place)
-        returned, found = self._opened.call_for_results(made.call, tables, place, whole)
+        returned, found = self._opened.call_for_results(made.call, tables, place, whole, beside)
         runs = tables[: made.results.address - place]
         results = found[len(runs) :]
         if found[: len(runs)] != runs:
@@ -161,8 +173,7 @@ class Survey:
         if returned.r0 != SUCCESS or returned.r1 != made.complete:
             self._opened.check_own_code("Read" if self._read else made.call.function)
             raise _failed(made, returned)
-        self._pace.learn(size, returned.seconds)
-        return results
+        return returned, results
 
 
 def _failed(made: RoutineCall, returned: Returned) -> CallFailed:

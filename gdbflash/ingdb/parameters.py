@@ -154,7 +154,7 @@ class Parameters:
         return filled
 
     def _default(self, option: Option) -> Any:
-        if option.name not in self._all or option.kind is Kind.VALUES:
+        if option.name not in self._all or option.kept_as or option.kind is Kind.VALUES:
             return option.default
         value = self._all[option.name].value
         if option.kind is Kind.SWITCH:

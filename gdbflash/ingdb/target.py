@@ -192,7 +192,7 @@ class GdbTarget:
         the server is gone; CommandRefused when the core cannot be started, or for something beside: GDB waits for it.
         """
         if beside is not None:
-            raise CommandRefused("GDB writes no memory while the core runs.", command="write", reply="the core runs")
+            raise CommandRefused("GDB moves no memory while the core runs.", command="move", reply="the core runs")
         address &= ~1
         self._is_loaders = True
         if self.profile.runs_by_monitor and self._ends.at(address):

@@ -29,6 +29,7 @@ from gdbflash.target import (
     FlashRegion,
     Instruction,
     OtherCore,
+    ReadBeside,
     Stop,
     StopReason,
     register_name,
@@ -74,7 +75,7 @@ class MiTarget:
             server=self.profile.name,
             registers=frozenset(self._numbers),
             memory_while_running=self._tcl is not None,
-            writes_while_running=self._tcl is not None and self._loads,
+            moves_beside=self._tcl is not None and self._loads,
             work_area=self._work_area,
             place=self._place,
         )
@@ -196,21 +197,22 @@ class MiTarget:
         soon as the server is gone, CommandRefused when the core cannot be started. beside goes through OpenOCD's Tcl
         port; raises CommandRefused where there is none.
         """
-        if beside is not None and not self.capabilities.writes_while_running:
+        if beside is not None and not self.capabilities.moves_beside:
             raise CommandRefused(
-                f"The {self.profile.title} writes no memory while the core runs.", command="load", reply="no Tcl port"
+                f"The {self.profile.title} moves no memory while the core runs.", command="load", reply="no Tcl port"
             )
         address &= ~1
         if self._tcl is None and self.profile.runs_by_monitor and self._ends.at(address):
             return self._run_monitored(address, timeout)
         started = False
+        came = None
         try:
             self._return.set(address)
             self._client.forget_events()
             started = True
             self._client.command("-exec-continue")
             if beside is not None:
-                self._write_beside(*beside)
+                came = self._move(beside)
             stopped = self._wait_for_stop(timeout)
             reason = StopReason.ELSEWHERE
             if stopped is None:
@@ -232,7 +234,7 @@ class MiTarget:
         if pc == address and reason is not StopReason.TIMEOUT:
             # At the time-out a PC proves nothing: a core that was never started is still where the last call ended.
             reason = StopReason.ARRIVED
-        return Stop(reason, pc, str(signal))
+        return Stop(reason, pc, str(signal), came)
 
     def _run_monitored(self, address: int, timeout: float) -> Stop:
         """Do what `run_until` does by the server's own commands, in a fraction of its poll."""
@@ -253,15 +255,17 @@ class MiTarget:
             self._check_core()
         return stop_of(halted=halted, pc=pc, address=address)
 
-    def _write_beside(self, address: int, data: bytes) -> None:
-        """Write bytes while the core runs; after a failure never again."""
+    def _move(self, beside: Beside) -> bytes | None:
+        """Write or read bytes while the core runs, and give what was read; after a failure never again."""
         try:
             if self._tcl is not None:
-                # GDB's continue may not have reached OpenOCD yet: the core would stand still while it loads.
+                # GDB's continue may not have reached OpenOCD yet: the core would stand still meanwhile.
                 end = time.monotonic() + START_WAIT
                 while not self._tcl.is_running() and time.monotonic() < end:
                     time.sleep(0.001)
-                self._tcl.load(address, data, self._client.directory)
+                if isinstance(beside, ReadBeside):
+                    return self._tcl.dump(beside.address, beside.size, self._client.directory)
+                self._tcl.load(beside.address, beside.data, self._client.directory)
         except (
             CommandRefused,
             OutputError,
@@ -269,6 +273,7 @@ class MiTarget:
             self._loads = False
         except ConnectionLost:
             self._tcl = None
+        return None
 
     def _wait_for_stop(self, timeout: float) -> Record | None:
         """Wait until the core halted; None when timeout seconds passed.

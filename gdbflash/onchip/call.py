@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gdbflash.errors import CallFailed, CallNotMade
 from gdbflash.onchip.entry import Entry, Results
@@ -48,6 +48,8 @@ class Returned:
     r0: int
     r1: int
     seconds: float
+    came: bytes | None = None
+    """What was read beside it, if that could be read."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,9 @@ def perform(
 ) -> Returned | Unreturned:
     """Run a call to its return, or to the end of its time; the target is halted afterwards.
 
-    look: when to halt a call that takes long, once, and what to do then before it goes on. beside: what is written into
-    memory while it runs. Raises CallNotMade when the core was at the return address without having made this very call,
-    ConnectionLost.
+    look: when to halt a call that takes long, once, and what to do then before it goes on. beside: what is moved to or
+    from memory while it runs. Raises CallNotMade when the core was at the return address without having made this very
+    call, ConnectionLost.
     """
     entry = Entry(layout.entry)
     number = secrets.randbits(32) | 1
@@ -124,7 +126,7 @@ def perform(
             function=call.function,
             arguments=list(call.arguments),
         )
-    return Returned(results.r0, results.r1, seconds)
+    return Returned(results.r0, results.r1, seconds, stop.came)
 
 
 def _run(target: Target, call: Call, return_address: int, look: Look | None, beside: Beside | None) -> Stop:
@@ -135,7 +137,7 @@ def _run(target: Target, call: Call, return_address: int, look: Look | None, bes
     if stop.reason is not StopReason.TIMEOUT:
         return stop
     look.act()
-    return target.run_until(return_address, call.timeout - look.seconds)
+    return replace(target.run_until(return_address, call.timeout - look.seconds), came=stop.came)
 
 
 def _shortfall(results: Results, number: int) -> str:

@@ -157,7 +157,7 @@ class Run:
     """size bytes from address on, in pieces of step bytes, the last one perhaps shorter.
 
     Where pieces must be fetched by a loader's Read, buffer is the RAM that each is read into, from the multiple of
-    border below it to the one behind it.
+    border below it to the one behind it. With step 0 all is fetched at once and not digested.
     """
 
     address: int
@@ -168,7 +168,9 @@ class Run:
 
     @property
     def pieces(self) -> tuple[Range, ...]:
-        """Where the pieces lie."""
+        """Where the pieces lie that are digested."""
+        if not self.step:
+            return ()
         ends = (*range(self.address + self.step, self.address + self.size, self.step), self.address + self.size)
         starts = range(self.address, self.address + self.size, self.step)
         return tuple(Range(start, end - start) for start, end in zip(starts, ends, strict=True))
@@ -183,6 +185,8 @@ class RoutineCall:
     results: Range
     complete: int
     """What r1 is after a call that did everything."""
+    poisons: tuple[bytes, ...] = ()
+    """The word that the buffer held for each run, before Read filled it."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,10 @@ class Routine:
         self.image = DIGEST_CODE + bytes(key)
         """What must lie at the beginning of area."""
         self._tables = Range(area.address + len(self.image), (area.size - len(self.image)) // 4 * 4)
+
+    def fits(self, runs: int, pieces: int) -> bool:
+        """Tell whether so many runs with so many pieces in all fit in one call."""
+        return (runs + 1) * _RUN.size + pieces * RESULT_SIZE <= self._tables.size
 
     @property
     def most_pieces(self) -> int:
@@ -280,8 +288,10 @@ class Routine:
     def _call(
         self, name: str, offset: int, runs: Sequence[Run], state: bytes, growth: int, read: int, timeout: float
     ) -> RoutineCall:
+        poisons = [self._poison() for _ in runs]
         entries = (
-            _RUN.pack(run.address, run.size, run.step, run.buffer, self._poison(), run.border - 1) for run in runs
+            _RUN.pack(run.address, run.size, run.step, run.buffer, poison, run.border - 1)
+            for run, poison in zip(runs, poisons, strict=True)
         )
         table = b"".join(entries) + bytes(_RUN.size)
         start = self._tables.address
@@ -290,7 +300,8 @@ class Routine:
             raise ValueError(f"{results.size} bytes of results do not fit behind {len(table)} of runs")
         arguments = (start, results.address, read and read | 1)
         call = Call(name, self.area.address + offset, arguments, timeout)
-        return RoutineCall((start, table + state), call, results, results.address + growth)
+        words = tuple(poison.to_bytes(4, "little") for poison in poisons)
+        return RoutineCall((start, table + state), call, results, results.address + growth, words)
 
 
 def _follows(run: Run, piece: Range) -> bool:

@@ -52,6 +52,12 @@ class Layout:
         return (Range(self.buffer.end, WORD), Range(self.last_word, WORD))
 
     @property
+    def halves(self) -> tuple[Range, Range]:
+        """Cut the buffer in two, of which one is used while the other is sent or brought."""
+        size = self.buffer.size // 16 * 8
+        return Range(self.buffer.address, size), Range(self.buffer.address + size, size)
+
+    @property
     def used(self) -> tuple[Range, ...]:
         """What is overwritten, the loader's segments excepted."""
         ours = (self.strays, self.stack, self.scratch, self.buffer, self.entry, self.routine)

@@ -129,7 +129,7 @@ class LoadedLoader:
         self._stack_limit = 0
         self._load()
 
-    def _overwritten(self) -> bool:
+    def was_overwritten(self) -> bool:
         """Tell whether the server has run code where the loader lies, as another of its clients may ask it to."""
         if self._watched is None:
             return False
@@ -148,7 +148,7 @@ class LoadedLoader:
 
         Raises CallFailed.
         """
-        if self.target.disturbances != self._trusted or self._overwritten():
+        if self.target.disturbances != self._trusted or self.was_overwritten():
             self._load_again()
         if operation is self._operation:
             return
@@ -166,13 +166,13 @@ class LoadedLoader:
     ) -> Returned:
         """Perform one call as it stands, its time-out scaled, with the bytes of inputs at their addresses.
 
-        there: another input, which lies in RAM already if nobody has used it meanwhile. beside: what is written into
-        memory while it runs.
+        there: another input, which lies in RAM already if nobody has used it meanwhile. beside: what is moved to or
+        from memory while it runs.
         """
         self._attendance.check()
         self.watchdog.refresh()
         self._fill(inputs)
-        if self._overwritten():
+        if self.was_overwritten():
             operation = self._operation
             self._load_again()
             if operation is not None:
@@ -237,7 +237,7 @@ class LoadedLoader:
         try:
             self._own.check(self.target, function)
         except StrayWrite:
-            if not self._overwritten():
+            if not self.was_overwritten():
                 raise
 
     def _fill(self, inputs: tuple[tuple[int, bytes], ...]) -> None:
@@ -301,17 +301,19 @@ class LoadedLoader:
         expect_success(call, returned)
         return data
 
-    def call_for_results(self, call: Call, data: bytes, place: int, where: Range) -> tuple[Returned, bytes]:
+    def call_for_results(
+        self, call: Call, data: bytes, place: int, where: Range, beside: Beside | None = None
+    ) -> tuple[Returned, bytes]:
         """Perform one call with data at place, and take what it leaves in RAM; once more where others came between."""
         for _ in range(_ATTEMPTS):
             try:
-                returned = self.call(call, (place, data))
+                returned = self.call(call, (place, data), beside=beside)
             except CallNotMade:
-                if not self._overwritten():
+                if not self.was_overwritten():
                     raise
                 continue  # what the call left may have been overwritten too
             results = self.target.read_memory(where.address, where.size)
-            if not self._overwritten():
+            if not self.was_overwritten():
                 return returned, results
         raise TargetError(
             f"What {call.function} left at {where} could not be read: another client of the "

@@ -16,6 +16,19 @@ GROWTH = 4.0
 """At most so much larger or smaller than the call before: one that was delayed tells little."""
 
 
+LEAST_GAIN = 0.1
+"""Share of a call's time that must be won by moving bytes beside it."""
+
+
+def pays(carrying: float, running: float, whole: float) -> bool:
+    """Tell whether moving the bytes of one call while another runs would be quicker.
+
+    Of a call of `whole` seconds, carrying went by while its bytes were on the link, and running while it ran; the rest
+    is what a call costs anyway.
+    """
+    return min(carrying, running) > LEAST_GAIN * whole
+
+
 class Pace:
     """The size of the next call in bytes: `limit`, between least and most."""
 

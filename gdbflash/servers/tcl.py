@@ -142,15 +142,34 @@ class TclTarget:
         Raises OutputError when the file cannot be written, CommandRefused when OpenOCD cannot read it or write what is
         in it, ConnectionLost.
         """
-        file = directory / "beside.bin"
-        if set(str(file)) & set('{}\\"$[]'):
-            raise CommandRefused(f"{file} cannot be named in Tcl.", command="load_image", reply="a special character")
+        file = _file_in(directory, "load_image")
         try:
             fill(file, data)
-            script = f"targets {{{self.name}}}; load_image {{{file}}} {address:#x} bin"
-            self._port.run(script, ANSWER_TIMEOUT + len(data) / SLOWEST)
+            self._transfer(f"load_image {{{file}}} {address:#x} bin", len(data))
         finally:
             file.unlink(missing_ok=True)
+
+    def dump(self, address: int, size: int, directory: Path) -> bytes:
+        """Read bytes by a file in directory, which OpenOCD writes by itself, also while the core runs.
+
+        Raises CommandRefused when OpenOCD cannot read them or write the file, or not all of it; ConnectionLost.
+        """
+        file = _file_in(directory, "dump_image")
+        try:
+            self._transfer(f"dump_image {{{file}}} {address:#x} {size}", size)
+            data = file.read_bytes()
+        except OSError as error:
+            said = f"{file}: {error.strerror}"
+            raise CommandRefused(f"OpenOCD's file cannot be read: {said}", command="dump_image", reply=said) from error
+        finally:
+            file.unlink(missing_ok=True)
+        if len(data) != size:
+            said = f"{len(data)} bytes instead of {size}"
+            raise CommandRefused(f"OpenOCD read {said}.", command="dump_image", reply=said)
+        return data
+
+    def _transfer(self, command: str, size: int) -> None:
+        self._port.run(f"targets {{{self.name}}}; {command}", ANSWER_TIMEOUT + size / SLOWEST)
 
     def trace(self, trace: Trace | None) -> None:
         """Have what is said from now on told; None: tell nobody."""
@@ -159,6 +178,14 @@ class TclTarget:
     def close(self) -> None:
         """Give the port up; never raises."""
         self._port.close()
+
+
+def _file_in(directory: Path, command: str) -> Path:
+    """Name the file that a command uses; raises CommandRefused where Tcl could not be told its name."""
+    file = directory / "beside.bin"
+    if set(str(file)) & set('{}\\"$[]'):
+        raise CommandRefused(f"{file} cannot be named in Tcl.", command=command, reply="a special character")
+    return file
 
 
 def poll_pause(passed: float) -> float:

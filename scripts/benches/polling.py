@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import partial
 
 from gdbflash.events import Event, Finished, Started
 from gdbflash.flash.flasher import Flasher
@@ -82,5 +83,6 @@ def measure(figures: Figures, name: str) -> None:
         loader = load_loader(running.loader)
         with Flasher(target, run_options(running)) as flasher:
             flasher.open(loader)
-            took = timed(lambda: flasher.read(loader, Range(running.flash, SIZE), lambda _: None))
-        figures.add("reading / pass", took / one, "x")
+            for how, twice in (("reading / pass", False), ("reading twice / pass", True)):
+                took = timed(partial(flasher.read, loader, Range(running.flash, SIZE), lambda _: None, twice=twice))
+                figures.add(how, took / one, "x")

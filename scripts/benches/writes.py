@@ -97,7 +97,7 @@ def measure_erased(figures: Figures, running: Rig, target: MiTarget, data: bytes
     """Compare a write into an erased chip with what link and chip take."""
     written = write(running, target, data)
     link = sending(running, target, written)
-    overlapped = target.capabilities.writes_while_running
+    overlapped = target.capabilities.moves_beside
     if overlapped:
         figures.add("erased before / max(link, chip)", written.whole / max(link, written.running), "x", 1.2)
     limit = None if overlapped else 1.1

@@ -15,7 +15,6 @@ from gdbflash.errors import CommandRefused, ConnectionLost, OutputError
 from gdbflash.events import Event, Noted
 from gdbflash.flash import programming
 from gdbflash.flash.flasher import Flasher
-from gdbflash.flash.programming import pays
 from gdbflash.images.content import Content
 from gdbflash.loaders.stldr import load_loader
 from gdbflash.mi.connect import connect
@@ -26,10 +25,11 @@ from gdbflash.onchip.call import Call, Returned
 from gdbflash.onchip.loaded import LoadedLoader
 from gdbflash.options import After, RunOptions
 from gdbflash.plan.jobs import EraseMode, plan_write
+from gdbflash.plan.pace import pays
 from gdbflash.ranges import Range
 from gdbflash.servers.endpoint import Endpoint
 from gdbflash.servers.tcl import TclTarget
-from gdbflash.target import Beside
+from gdbflash.target import Beside, WriteBeside
 from tests.support.boards import LOADER
 from tests.support.gdbservers import gdb_path
 from tests.support.openocd import TRANSPORTS, running_openocd
@@ -158,7 +158,7 @@ def test_after_a_failure_nothing_more_is_sent_beside(
     monkeypatch.setattr(TclTarget, "load", fails)
     assert bench.write() == ["sent-again"]
     assert len(tried) == 1
-    assert not bench.target.capabilities.writes_while_running
+    assert not bench.target.capabilities.moves_beside
 
 
 def test_what_was_sent_is_sent_again_where_others_used_the_ram(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_what_was_sent_is_sent_again_where_others_used_the_ram(bench: Bench, mon
             self.target.write_memory(where.address, bytes(where.size))
         return checks[-1]
 
-    monkeypatch.setattr(LoadedLoader, "_overwritten", overwritten)
+    monkeypatch.setattr(LoadedLoader, "was_overwritten", overwritten)
     assert bench.write() == ["reloaded"]
     assert sum(checks) == 1
 
@@ -186,15 +186,15 @@ def test_what_was_meant_for_a_run_that_failed_is_not_sent_beside_a_later_one(
     with monkeypatch.context() as patch:
         patch.setattr(ReturnPoint, "set", fails)
         with pytest.raises(CommandRefused):
-            bench.target.run_until(0x24000000, 1, Beside(0x24010000, b"late"))
+            bench.target.run_until(0x24000000, 1, WriteBeside(0x24010000, b"late"))
     bench.target.run_until(0x24000000, 0.1)
     assert bench.loads == []
 
 
 def test_without_the_tcl_port_it_is_refused(bench: Bench) -> None:
     bench.target._loads = False
-    with pytest.raises(CommandRefused, match="writes no memory while the core runs"):
-        bench.target.run_until(0x24000000, 1, Beside(0x24010000, b"data"))
+    with pytest.raises(CommandRefused, match="moves no memory while the core runs"):
+        bench.target.run_until(0x24000000, 1, WriteBeside(0x24010000, b"data"))
 
 
 @pytest.mark.parametrize(

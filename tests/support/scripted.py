@@ -224,15 +224,19 @@ class ScriptedTarget:
             if not left:
                 return 1, results
             while left:
-                size = min(step, left)
-                if not size:
-                    raise _Stopped(StopReason.TIMEOUT)
+                size = min(step or left, left)
+                if not buffer:
+                    self._put(results, digest(self._get(address, size), key, address % 4))
+                    address, left, results = address + size, left - size, results + 12
+                    continue
                 start = address & ~border
                 whole = (address + size + border & ~border) - start
                 self._put(buffer, poison.to_bytes(4, "little") * (whole // 4 + 1))
                 returned = self._function("Read", (start, whole, buffer))
                 if returned != 1:
                     return returned, results
+                if not step:
+                    break
                 data = self._get(buffer + address - start, size)
                 self._put(results, digest(data, key, address % 4 % (border + 1)))
                 address, left, results = address + size, left - size, results + 12

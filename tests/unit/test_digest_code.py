@@ -112,9 +112,9 @@ def test_instructions_per_byte() -> None:
     routine = Routine(AREA, KEY)
     core = Core(routine)
     sectors = core.perform(routine.digests([Run(FLASH.address, 0x10000, 0x1000)], timeout=1))
-    assert sectors.instructions == 154_491, "2.36 a byte in sectors of 4 KiB"
+    assert sectors.instructions == 154_523, "2.36 a byte in sectors of 4 KiB"
     summing = core.perform(routine.checksum([Run(FLASH.address, 0x1000, 0x1000)], 0, 0, timeout=1))
-    assert summing.instructions == 65_592, "16.0 a byte"
+    assert summing.instructions == 65_594, "16.0 a byte"
 
 
 def copying_read(result: int = 1) -> bytes:

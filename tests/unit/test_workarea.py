@@ -24,6 +24,7 @@ from gdbflash.onchip.entry import Entry
 from gdbflash.onchip.intact import LEAST, MOST, watched
 from gdbflash.onchip.loaded import Operation
 from gdbflash.onchip.plan_layout import plan_layout
+from gdbflash.onchip.routine_code import DIGESTS
 from gdbflash.options import After, CallOptions, RunOptions, VerifyMode
 from gdbflash.plan.jobs import plan_write
 from gdbflash.ranges import Range
@@ -159,13 +160,14 @@ def test_what_was_read_while_code_ran_is_read_again(bench: Bench, monkeypatch: p
     data = random.Random(22).randbytes(8 * KIB)
     bench.machine.flash.memory[: len(data)] = data
     loader = load_loader(LOADER)
-    table = Entry(plan_layout(loader, RAM).entry).table
-    read_at, calls = (loader.functions["Read"] | 1).to_bytes(4, "little"), 0
+    layout = plan_layout(loader, RAM)
+    table = Entry(layout.entry).table
+    reads_at, calls = (layout.routine.address + DIGESTS | 1).to_bytes(4, "little"), 0
     original = bench.target.run_until
 
     def run_until(address: int, timeout: float, beside: Beside | None = None) -> Stop:
         nonlocal calls
-        reads = bench.machine.read_memory(table.address + FUNCTION, 4) == read_at
+        reads = bench.machine.read_memory(table.address + FUNCTION, 4) == reads_at
         stop = original(address, timeout, beside)
         if reads:
             calls += 1

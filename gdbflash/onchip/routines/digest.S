@@ -12,10 +12,11 @@
 //   int checked_call(u32 r0, u32 r1, u32 r2);
 //
 // struct run { u32 address, size, step, buffer, poison, border; }: size bytes from address on, in pieces of step bytes (the last one
-// may be shorter); a run of size 0 ends the list. Without read a piece is taken where it lies; with it, a loader's
+// may be shorter); a run of size 0 ends the list. Where buffer is 0 a piece is taken where it lies; else a loader's
 // Read(address, size, buffer) fetches each piece first, from the border below it to the border behind it: border is a
-// power of two less one, buffer a multiple of 8 and as long as step and two borders, rounded up to 8. digests stores
-// a, b, c (12 bytes) for each piece; checksum goes on from state, CRC-32 and byte sum, and updates it.
+// power of two less one, buffer a multiple of 8 and as long as step and two borders, rounded up to 8. A run of step 0
+// is one piece that is fetched and nothing more. digests stores a, b, c (12 bytes) for each other piece; checksum goes
+// on from state, CRC-32 and byte sum, and updates it.
 // Returns r0 = 1, or at once whatever Read returned instead of 1; r1 = end of the results written.
 //
 // struct check { function *function; const run *runs; result *results; const result *expected; u32 held; } lies behind
@@ -60,13 +61,16 @@ next_run:
         beq     all_done
 next_piece:
         ldr     r1, [r7, #8]
+        cmp     r1, #0
+        beq     whole_run
         cmp     r1, r5
         bls     size_known
+whole_run:
         mov     r1, r5
 size_known:
         str     r1, [sp]
         mov     r0, r4
-        mov     r3, r10
+        ldr     r3, [r7, #12]
         cmp     r3, #0
         beq     in_place
 // What the buffer held before must not pass for what Read read: poison, another one each time, is in every word, 5
@@ -93,6 +97,9 @@ poison:
         blx     r10
         cmp     r0, #1
         bne     return
+        ldr     r1, [r7, #8]
+        cmp     r1, #0
+        beq     run_done
         ldr     r0, [r7, #20]
         ands    r0, r4
         ldr     r1, [r7, #12]
@@ -106,6 +113,7 @@ in_place:
         mov     r6, r0
         cmp     r5, #0
         bne     next_piece
+run_done:
         adds    r7, #24
         b       next_run
 all_done:
