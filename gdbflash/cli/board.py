@@ -40,6 +40,7 @@ class BoardOptions:
     time_scale: float = 1.0
     inject: tuple[str, ...] = ()
     unit: bytes | None = None
+    pyocd_port: int | None = None
 
 
 def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
@@ -51,6 +52,7 @@ def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
     try:
         from gdbflash.board.chips.w25q import W25Q
         from gdbflash.board.faces.personality import PERSONALITIES
+        from gdbflash.board.faces.pyocd_remote import PyocdProbeServer
         from gdbflash.board.faces.rsp import RspServer
         from gdbflash.board.faces.stlinktcp import StlinkServer
         from gdbflash.board.machine import Machine
@@ -87,10 +89,14 @@ def run_board(options: BoardOptions, say: Callable[[str], None]) -> None:
                 injection.into_stlink(stlink_link)
                 stlink_face = parts.enter_context(StlinkServer(machine, options.stlink_port, stlink_link))
                 places.append(f"ST-LINK on 127.0.0.1:{stlink_face.port}")
+            if options.pyocd_port is not None:
+                wanted = options.pyocd_port
+                pyocd_face = PyocdProbeServer(machine, options.pyocd_port, tempo.stlink_link())
+                places.append(f"pyOCD's remote probe on 127.0.0.1:{parts.enter_context(pyocd_face).port}")
         except OSError as error:
             raise SetupError(
                 f"The board cannot listen at port {wanted} ({os.strerror(error.errno or 0)}). Choose another with "
-                "--port or --stlink-port; 0 takes a free one.",
+                "--port, --stlink-port or --pyocd-port; 0 takes a free one.",
                 port=wanted,
             ) from error
         told = threading.Event()

@@ -24,6 +24,13 @@ BOARD = (
         otherwise="none",
     ),
     Option(
+        "pyocd-port",
+        "Also be a `remote` probe for pyOCD on this port; 0 takes a free one",
+        metavar="PORT",
+        parse=parse_listening_port,
+        otherwise="none",
+    ),
+    Option(
         "image",
         "Keep the flash chip's content in FILE",
         metavar="FILE",

@@ -112,7 +112,7 @@ def test_a_mistake_is_a_sentence(run: CommandLine, words: list[str], code: int, 
 def test_a_port_in_use_is_told(run: CommandLine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for option in ("--port", "--stlink-port"):
+        for option in ("--port", "--stlink-port", "--pyocd-port"):
             free = [] if option == "--port" else ["--port", "0"]
             outcome = run("board", option, port, *free)
             assert outcome.code == 3

@@ -1,27 +1,22 @@
 """The TCP side of the virtual ST-LINK: the protocol of ST's stlink-server, with one probe attached.
 
-What belongs here: framing, device enumeration, connections, and the imperfections of a link (StlinkLink).
+What belongs here: framing, device enumeration, and the imperfections of a link (StlinkLink).
 
 Source: what OpenOCD 0.12 sends and expects with `st-link backend tcp` (src/jtag/drivers/stlink_usb.c).
 """
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import itertools
-import socket
-import socketserver
 import struct
-import sys
 import threading
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any
 
 from gdbflash.board.clock import pause
 from gdbflash.board.debug import DebugPort
 from gdbflash.board.faces.stlink import PRODUCT_ID, VENDOR_ID, StlinkProbe
+from gdbflash.board.faces.tcpface import Connection, TcpFace
 
 SERIAL = b"00476442464C415348303031"
 """24 hexadecimal digits, as every ST-LINK/V3 has them."""
@@ -107,12 +102,8 @@ _REQUEST_SIZES = {
 _WRITE, _READ, _READ_TRACE = 0, 1, 3
 
 
-class StlinkServer:
-    """A server on 127.0.0.1 for any number of clients, one after the other or sharing the probe.
-
-    Clients that come and go leave the board as it is. An unexpected exception in a connection's thread is raised
-    by close().
-    """
+class StlinkServer(TcpFace):
+    """A stlink-server on 127.0.0.1, as `TcpFace` says."""
 
     def __init__(
         self, debug_port: DebugPort, port: int = 0, link: StlinkLink | None = None, second: DebugPort | None = None
@@ -123,97 +114,31 @@ class StlinkServer:
         self.lock = threading.Lock()
         """Held while the probe executes a command."""
         self.connection_ids = itertools.count(1)
-        self._server = _TcpServer(("127.0.0.1", port), self)
-        # The poll interval only bounds how long close() waits.
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="st-link", daemon=True
-        )
-        self._thread.start()
+        super().__init__("st-link", port)
 
-    @property
-    def port(self) -> int:
-        """The TCP port listened on."""
-        return int(self._server.server_address[1])
-
-    def close(self) -> None:
-        """Stop listening, close all connections and wait for their threads; a second call does nothing."""
-        self._server.shutdown()
-        self._server.hang_up_all()
-        self._server.server_close()
-        self._thread.join()
-        failure, self._server.failure = self._server.failure, None
-        if failure is not None:
-            raise failure
-
-    def __enter__(self) -> StlinkServer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def serve(self, connection: Connection) -> None:
+        """Answer one request after the other, until one hangs up."""
+        client = _Client(self, connection)
+        while (reply := client.serve_one()) is not None:
+            connection.send(reply)
 
 
-class _TcpServer(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = False  # server_close() waits for them
-    failure: BaseException | None = None
-
-    def __init__(self, address: tuple[str, int], owner: StlinkServer) -> None:
-        self.owner = owner
-        self._connections: set[socket.socket] = set()
-        self._connections_lock = threading.Lock()
-        super().__init__(address, _Connection)
-
-    def admit(self, connection: socket.socket) -> None:
-        with self._connections_lock:
-            self._connections.add(connection)
-
-    def dismiss(self, connection: socket.socket) -> None:
-        with self._connections_lock:
-            self._connections.discard(connection)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        self.failure = sys.exc_info()[1]
-
-    def hang_up_all(self) -> None:
-        with self._connections_lock:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):  # the client was faster
-                    connection.shutdown(socket.SHUT_RDWR)
-
-
-class _Connection(socketserver.BaseRequestHandler):
-    server: _TcpServer
-    request: socket.socket
-
-    def setup(self) -> None:
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._received = self.request.makefile("rb")
+class _Client:
+    def __init__(self, owner: StlinkServer, connection: Connection) -> None:
+        self._owner = owner
+        self._connection = connection
         self._connection_id: int | None = None
-        self.server.admit(self.request)
 
-    def finish(self) -> None:
-        self.server.dismiss(self.request)
-        self._received.close()
-
-    def handle(self) -> None:
-        try:
-            while (reply := self._serve_one()) is not None:
-                self.request.sendall(reply)
-        except (ConnectionError, EOFError):
-            pass  # the client vanished: the next one finds the probe as it is
-
-    def _serve_one(self) -> bytes | None:
+    def serve_one(self) -> bytes | None:
         """Read one request and return its reply; None hangs up."""
-        code = self._read(1)[0]
+        code = self._connection.read(1)[0]
         try:
             request = _Request(code)
         except ValueError:
             # Its length is not known, so that the next request could not be found.
-            self.request.sendall(struct.pack("<I", _TcpStatus.COMMAND_NOT_AVAILABLE))
+            self._connection.send(struct.pack("<I", _TcpStatus.COMMAND_NOT_AVAILABLE))
             return None
-        rest = self._read(_REQUEST_SIZES[request] - 1)
+        rest = self._connection.read(_REQUEST_SIZES[request] - 1)
         if request is _Request.SEND_USB_COMMAND:
             return self._send_usb_command(rest)
         if request is _Request.GET_SERVER_VERSION:
@@ -237,7 +162,7 @@ class _Connection(socketserver.BaseRequestHandler):
     def _open_device(self, device: int) -> bytes:
         if device != _DEVICE_ID:
             return struct.pack("<II", _TcpStatus.BAD_PARAMETER, 0)
-        self._connection_id = next(self.server.owner.connection_ids)
+        self._connection_id = next(self._owner.connection_ids)
         return struct.pack("<II", _TcpStatus.OK, self._connection_id)
 
     def _send_usb_command(self, rest: bytes) -> bytes | None:
@@ -245,11 +170,11 @@ class _Connection(socketserver.BaseRequestHandler):
         connection, command, direction, size = struct.unpack("<3xI16sB3xI", rest)
         if size > _MAX_TRANSFER:
             return None
-        data = self._read(size) if direction == _WRITE else b""
+        data = self._connection.read(size) if direction == _WRITE else b""
         reply_size = 0 if direction == _WRITE else size
         status = _TcpStatus.OK
         reply = bytes(reply_size)
-        owner = self.server.owner
+        owner = self._owner
         with owner.lock:
             failure = owner.link.carry(size)
             if failure is LinkFailure.HANG_UP:
@@ -265,9 +190,3 @@ class _Connection(socketserver.BaseRequestHandler):
             else:
                 reply = owner.probe.execute(command, data, reply_size)
         return struct.pack("<I", status) + reply
-
-    def _read(self, size: int) -> bytes:
-        data = self._received.read(size)
-        if len(data) != size:
-            raise EOFError
-        return data
