@@ -73,6 +73,8 @@ class Capabilities:
     """`run_until` takes something to write or to read beside, also much data."""
     work_area: range | None = None
     """RAM in which the server may run code of its own without keeping what is there; None: nowhere."""
+    lets_core_go: bool = False
+    """The server lets a halted core run when the connection ends."""
     place: str = ""
     """How the server was reached, as people write it; empty if that is not known."""
 

@@ -88,7 +88,8 @@ def leave(target: Target, after: After) -> Check:
     except TargetError as error:
         return Check("core", False, f"it was halted to be looked at and cannot be left so: {error.message}")
     how = {After.RUN: "it was halted to be looked at and goes on", After.RESET: "it was reset and runs"}
-    return Check("core", True, how.get(after, "it stays halted"))
+    halted = "it runs, as this server lets it when GDB goes" if target.capabilities.lets_core_go else "it stays halted"
+    return Check("core", True, how.get(after, halted))
 
 
 def _known_ram(device: DeviceIdentity, named: Range | None) -> Check:

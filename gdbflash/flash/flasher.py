@@ -201,7 +201,10 @@ class Flasher:
             self._target.reset_and_run(self._others.ran)
         elif after is After.HALT:
             too = "".join(f", and so does {name}" for name in self._others.held)
-            self._observe(Noted("halted", f"The target stays halted, with the loader in its RAM{too}."))
+            said = f"The target stays halted, with the loader in its RAM{too}."
+            if self._target.capabilities.lets_core_go:
+                said = "The target is halted, but this server lets it run when GDB goes: it does not stay so."
+            self._observe(Noted("halted", said))
         else:
             if self._loaded is not None:
                 self._loaded.give_back_limit()

@@ -77,6 +77,7 @@ class MiTarget:
             memory_while_running=self._tcl is not None,
             moves_beside=self._tcl is not None and self._loads,
             work_area=self._work_area,
+            lets_core_go=self.profile.lets_core_go,
             place=self._place,
         )
 

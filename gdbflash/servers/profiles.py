@@ -94,6 +94,11 @@ class ServerProfile:
     """A failed X packet is acknowledged, and reported on the next one; M packets are answered when done."""
     largest_write: int | None = 0
     """Bytes that one write packet may carry, where GDB would send more; 0: whatever GDB sends; None: to be measured."""
+    largest_read: int = 0
+    """Bytes of one read packet, from a word on, that are answered right where GDB would ask for more; 0: whatever GDB
+    asks for."""
+    lets_core_go: bool = False
+    """It lets a halted core run when GDB goes."""
     failed_reads_are_zeros: bool = False
     """A failed read may be answered with zeros."""
     read_check: str = ""
@@ -244,6 +249,10 @@ PROFILES: dict[str, ServerProfile] = {
             # It announces packets of 16 KiB, and writes at most this through an ST-LINK: 1.7 answers OK and drops the
             # rest, 1.8 refuses.
             largest_write=6144,
+            # Longer reads it cuts after rounding the start down to a word: at odd addresses the last bytes are wrong
+            # (seen with 1.7.0).
+            largest_read=6144,
+            lets_core_go=True,
             # It does not know how to detach.
             reset_halt=("monitor reset",),
             halt=("monitor halt",),

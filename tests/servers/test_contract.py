@@ -145,6 +145,9 @@ def test_much_memory_at_once(session: Session) -> None:
 
 @pytest.mark.parametrize("size", [1, 4, 255, 256, 20000])
 def test_unreachable_memory_is_an_error(session: Session, size: int) -> None:
+    if not session.server.tells_failed_reads:  # what is read of a loader's memory is compared by digests
+        assert session.target.read_memory(session.server.unmapped, size) == bytes(size)
+        return
     with pytest.raises(MemoryAccessError) as caught:
         session.target.read_memory(session.server.unmapped, size)
     assert caught.value.data["address"] == session.server.unmapped
@@ -275,6 +278,9 @@ def test_disconnect_leaves_the_core_as_it_is_for_the_next_session(lone: Session)
     again = connect(lone.server.endpoint, started(gdb_path(lone.gdb)))
     try:
         registers = again.read_registers(["pc", "r0", "r1"])
+        if not lone.server.keeps_halted:
+            assert registers["pc"] != lone.server.ram + CODE
+            return
         assert registers == {"pc": lone.server.ram + CODE, "r0": 3, "r1": 4}
         assert again.run_until(lone.server.ram + RETURN, 10).reason is StopReason.ARRIVED
         assert again.read_registers(["r0"]) == {"r0": 7}
@@ -291,6 +297,9 @@ def test_resume_sets_the_core_running_and_leaves_no_breakpoint(lone: Session) ->
     again = connect(lone.server.endpoint, started(gdb_path(lone.gdb)))
     try:
         registers = again.read_registers(["pc", "r0"])
+        if not lone.server.keeps_halted:  # it was reset: that it ran is told by what it counted
+            assert registers["r0"] > 0
+            return
         assert registers["pc"] - lone.server.ram in (RETURN, RETURN + 2)
         assert registers["r0"] > 0
     finally:

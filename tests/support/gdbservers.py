@@ -27,6 +27,7 @@ from gdbflash.mi.target import MiTarget
 from gdbflash.servers.endpoint import Endpoint, listening_ports
 from gdbflash.servers.monitored_run import BKPT
 from tests.support.openocd import TRANSPORTS, running_openocd
+from tests.support.stutil import running_st_util
 
 START_SECONDS = 20.0
 BOARD_RAM = 0x24000000
@@ -61,6 +62,10 @@ class RunningServer:
     """Leave it there, but silent for ever; None where it is part of the test's own process."""
     vectors: int | None = None
     """Where the vector table must lie; None: wherever VTOR says."""
+    tells_failed_reads: bool = True
+    """Else they are answered with zeros."""
+    keeps_halted: bool = True
+    """Else the core runs, or is reset, when a client goes or comes."""
     returns_to: bytes = b""
     """What lies at the return address, as loaders are called; empty: nothing is put there."""
 
@@ -151,16 +156,35 @@ def running_openocd_over_stlink(transport: str, returns_to: bytes = b"") -> Iter
         )
 
 
+@contextlib.contextmanager
+def running_st_util_over_stlink() -> Iterator[RunningServer]:
+    """Run the real st-util over the virtual board's ST-LINK."""
+    with Machine() as machine, StlinkServer(machine) as stlink, running_st_util(stlink.port, free_port()) as st_util:
+        yield RunningServer(
+            "st-util",
+            st_util.gdb_port,
+            BOARD_RAM,
+            unmapped=0xA0000000,
+            kill=st_util.process.kill,
+            freeze=partial(st_util.process.send_signal, signal.SIGSTOP),
+            tells_failed_reads=False,
+            keeps_halted=False,
+        )
+
+
 SERVERS: dict[str, Callable[[], AbstractContextManager[RunningServer]]] = {
     "qemu-m4": lambda: running_qemu("netduinoplus2"),
     "qemu-m3": lambda: running_qemu("lm3s6965evb"),
     **{name: partial(running_board, name) for name in PERSONALITIES},
+    "st-util-real": running_st_util_over_stlink,
     **{f"openocd-{transport}": partial(running_openocd_over_stlink, transport) for transport in TRANSPORTS},
     **{f"openocd-{each}-by-monitor": partial(running_openocd_over_stlink, each, BKPT) for each in TRANSPORTS},
 }
 """Every server that the contract is run against."""
 
-LONG = [pytest.param(each, marks=[pytest.mark.full] if each.endswith("-by-monitor") else []) for each in SERVERS]
+LONG = [
+    pytest.param(each, marks=[pytest.mark.full] if each.endswith(("-by-monitor", "-real")) else []) for each in SERVERS
+]
 """The same, as parameters of a test."""
 
 # Thumb code, hand-assembled (ARMv7-M Architecture Reference Manual, chapter A7).

@@ -37,6 +37,14 @@ class Dropping:
         raise AssertionError(allowed)
 
 
+class Cutting(Dropping):
+    """A wire that reads from a word on, and no more than 6,144 bytes of what it then needs."""
+
+    def read(self, address: int, size: int) -> bytes:
+        there = 6144 - address % 4
+        return super().read(address, min(size, there)).ljust(size, b"?")
+
+
 def test_a_limit_that_nobody_names_is_found_and_kept_to() -> None:
     wire = Dropping(6144)
     memory = ProvenMemory(wire, GENERIC)
@@ -75,6 +83,15 @@ def test_what_stays_in_no_size_is_left_to_who_reads_it_back() -> None:
     ProvenMemory(wire, GENERIC).write(0, b"\x55" * 1000)
     assert min(wire.writes) < LEAST_WRITE
     assert not any(wire.memory)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 3])
+def test_reads_end_at_words_where_longer_ones_are_cut(offset: int) -> None:
+    wire = Cutting(0x10000)
+    wire.memory[:] = bytes(range(1, 252)) * 261 + bytes(25)
+    memory = ProvenMemory(wire, PROFILES["st-util"])
+    for size in (1, 6143, 6144, 6145, 20_001):
+        assert memory.read(offset, size) == bytes(wire.memory[offset : offset + size])
 
 
 @pytest.mark.parametrize("name", ["st-util", "qemu"])
