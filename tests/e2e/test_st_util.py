@@ -39,7 +39,8 @@ def st_util(machine: Machine) -> Iterator[StUtil]:
         yield running
 
 
-@pytest.mark.parametrize(("gdb", "loader"), 
+@pytest.mark.parametrize(
+    ("gdb", "loader"),
     [
         pytest.param(GDBS[0], LOADER, id="read"),
         pytest.param(GDBS[1], LOADER_WITHOUT_READ, id="window", marks=pytest.mark.full),
