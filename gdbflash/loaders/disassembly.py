@@ -94,10 +94,13 @@ def _arm() -> Any:
 
 
 def _literals(decoder: Any, address: int, data: bytes) -> frozenset[int]:
-    """Find the words between code that instructions load: no instructions themselves."""
+    """Find the words between code that instructions load: no instructions themselves.
+
+    A load that would write PC back is unpredictable (Armv7-M, A7.7, LDRD (literal)): bytes that read so are data.
+    """
     found = set()
     for place, _, mnemonic, operands in decoder.disasm_lite(data, address):
-        if mnemonic.startswith("ldr") and "[pc, #" in operands:
+        if mnemonic.startswith("ldr") and "[pc, #" in operands and operands.endswith("]"):
             found.add((place + 4 & ~3) + int(operands.split("[pc, #")[1].rstrip("]"), 0))
     return frozenset(found)
 

@@ -65,6 +65,14 @@ def test_is_decided_by_code_and_sections(given: Code, meant: tuple[int | None, i
     assert base.why
 
 
+@pytest.mark.parametrize("form", ["7fe9", "ffe9"])
+def test_bytes_that_read_as_a_load_that_moves_pc_are_no_literal(form: str) -> None:
+    """`ldrd r0, r1, [pc, #-0x3c0]!` and upwards: no compiler makes them, but data among code may read so."""
+    text = f"10b5 d9f80820 10bd {form}f001"
+    uses = uses_of_r9(code(text).image, code(text).code, code(text).functions)
+    assert (uses.largest, uses.absolute, uses.unknown) == (8, 0, [])
+
+
 @pytest.mark.parametrize("text", [UNKNOWN, OFFSET + ABSOLUTE])
 def test_what_cannot_be_told_is_asked_for(text: str) -> None:
     assert "how far it reaches cannot be told" in decide(code(text)).unknown
