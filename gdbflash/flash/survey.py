@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gdbflash.errors import CallFailed, TargetError
 from gdbflash.images.content import Content
-from gdbflash.onchip.call import SUCCESS, Returned
+from gdbflash.onchip.call import SUCCESS, Returned, expect_success
 from gdbflash.onchip.digest import SHORT_PIECE, Piece, RoutineCall, Run, digest, digests, split_checksum, split_digests
 from gdbflash.onchip.fetch import Fetch, plan_fetch
 from gdbflash.onchip.intact import changed
@@ -172,6 +172,8 @@ class Survey:
             raise changed(self._opened.target, function, place, runs, found)
         if returned.r0 != SUCCESS or returned.r1 != made.complete:
             self._opened.check_own_code("Read" if self._read else made.call.function)
+            if made.call.function == "Read":
+                expect_success(made.call, returned)
             raise _failed(made, returned)
         return returned, results
 

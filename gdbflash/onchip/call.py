@@ -31,6 +31,8 @@ class Call:
     address: int
     arguments: tuple[int, ...] = ()
     timeout: float = 10.0
+    passed: tuple[int, ...] | None = None
+    """What is passed instead of the arguments, where a routine of ours stands at the address and calls the function."""
 
     def __str__(self) -> str:
         return f"{self.function}({', '.join(f'0x{each:X}' for each in self.arguments)})"
@@ -104,7 +106,7 @@ def perform(
     inputs = entry.inputs(
         number,
         call.address,
-        call.arguments,
+        call.arguments if call.passed is None else call.passed,
         stack_top=layout.stack_top,
         static_base=layout.static_base,
         return_address=layout.return_address,

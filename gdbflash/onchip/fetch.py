@@ -17,10 +17,11 @@ from __future__ import annotations
 import enum
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gdbflash.onchip.digest import SHORT_PIECE, Key, Piece, Routine, RoutineCall, Run, digests, split_digests
 from gdbflash.plan import timeouts
+from gdbflash.plan.borders import units_of
 from gdbflash.ranges import Range
 
 SAMPLE = 16
@@ -102,6 +103,10 @@ def plan_fetch(
         Run(inside.address, inside.size, step),
     )
     made = routine.digests(runs, read=read, timeout=timeouts.reading(where.size))
+    # What goes wrong goes wrong in Read: the routine itself takes a fraction of its time.
+    (whole,) = units_of((where,), border)
+    call = replace(made.call, function="Read", arguments=(whole.address, whole.size, place), passed=made.call.arguments)
+    made = replace(made, call=call)
     return Fetch(where, inside, samples, step, border, made, routine.key)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from gdbflash.errors import CallNotMade, ConnectionLost, PlanError, PrepareError, StrayWrite, TargetError
@@ -179,7 +180,7 @@ class LoadedLoader:
                 self.begin(operation)
             self._fill(inputs if there is None else (there, *inputs))
         self.calls += 1
-        scaled = Call(call.function, call.address, call.arguments, call.timeout * self._options.timeout_scale)
+        scaled = replace(call, timeout=call.timeout * self._options.timeout_scale)
         try:
             look = self._look(call.function)
             outcome = perform(self.target, scaled, self.layout, irq=self._irq, look=look, beside=beside)

@@ -114,7 +114,7 @@ def measure_read(
             figures.add(f"reading {amount} of mapped memory / dump", ours / plain, "x", limit)
             return
         times = 1 if size > MIB else 2
-        with watched(running, loaded, "digests") as reads:  # of which Read is the greater part
+        with watched(running, loaded, "Read") as reads:
             ours, plain = medians(
                 times,
                 lambda: flasher.read(loader, Range(running.flash, size), lambda _: None),
