@@ -60,7 +60,8 @@ class Core:
         """Make a call to its end, with every register but its arguments full of junk."""
         self.uc.mem_write(*made.inputs)
         before = [0xBAD00000 + number for number in range(13)]
-        before[: len((made.call.passed or made.call.arguments))] = made.call.arguments
+        passed = made.call.passed or made.call.arguments
+        before[: len(passed)] = passed
         for register, value in zip(_LOW, before, strict=True):
             self.uc.reg_write(register, value)
         self.uc.reg_write(arm_const.UC_ARM_REG_SP, STACK_TOP)
