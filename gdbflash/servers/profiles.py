@@ -21,8 +21,10 @@ from typing import Protocol
 from gdbflash.errors import InputError, ServerMissing
 
 Steps = tuple[str, ...]
-UNKNOWN_COMMAND = re.compile(r"\s*(error: )?(unknown|unrecogni[sz]ed|invalid) (monitor )?command", re.IGNORECASE)
-"""What QEMU and pyOCD print for a monitor command they do not know, and then answer OK."""
+UNKNOWN_COMMAND = re.compile(
+    r"\s*((error: )?(unknown|unrecogni[sz]ed|invalid) (monitor )?command|unexpected error:)", re.IGNORECASE
+)
+"""What QEMU and pyOCD print for a monitor command that they do not know or cannot do, and then answer OK."""
 
 
 @dataclass(frozen=True)

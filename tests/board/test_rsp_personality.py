@@ -72,9 +72,20 @@ def test_the_signature(name: str, reply: str) -> None:
         ("jlink", "reset halt", ("", b"E01"), []),
         ("jlink", "halt reset", ("", b"E01"), []),
         ("jlink", "go", ("", b"OK"), ["resume"]),
-        ("pyocd", "reset", ("", b"OK"), ["reset run"]),
-        ("pyocd", "reset halt", ("", b"OK"), ["reset halt"]),
-        ("pyocd", "reset run", ('Error: unrecognised command "reset run"\n', b"OK"), []),
+        ("pyocd", "reset", ("Resetting target\n", b"OK"), ["reset run"]),
+        (
+            "pyocd",
+            "reset halt",
+            ("Resetting target with halt\nSuccessfully halted device on reset\n", b"OK"),
+            ["reset halt"],
+        ),
+        (
+            "pyocd",
+            "reset run",
+            ("Unexpected error: unexpected value for reset_type option ('run')\n", b"OK"),
+            [],
+        ),
+        ("pyocd", "resume", ("Error: unrecognized command 'resume'\n", b"OK"), []),
     ],
 )
 def test_monitor_commands(name: str, line: str, reply: tuple[str, bytes], calls: list[str]) -> None:

@@ -60,7 +60,7 @@ class Words:
             "pyocd",
             "qXfer:features:read+;QStartNoAckMode+;qXfer:threads:read+;QNonStop+;PacketSize=800;qXfer:memory-map:read+",
             {
-                "version": 'Error: unrecognised command "version"\n',
+                "version": "Error: unrecognized command 'version'\n",
                 "help": "init\tIgnored; for OpenOCD compatibility.\nreset\tReset the target, optionally with halt.\n"
                 "halt\tHalt the target.\narm\tControl semihosting.\nhelp\tShow help for commands.\n",
             },

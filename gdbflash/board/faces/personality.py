@@ -281,8 +281,14 @@ PYOCD = Personality(
         "qXfer:memory-map:read+",
     ),
     monitor=(
-        *_RESETS[::2],
-        _HALT,
+        MonitorCommand("reset", Action.RESET_RUN, "Resetting target\n"),
+        MonitorCommand("reset run", text="Unexpected error: unexpected value for reset_type option ('run')\n"),
+        MonitorCommand(
+            "reset halt",
+            Action.RESET_HALT,
+            "Resetting target with halt\nSuccessfully halted device on reset\n",
+        ),
+        MonitorCommand("halt", Action.HALT, "Successfully halted device\n"),
         MonitorCommand("init"),
         MonitorCommand(
             "help",
@@ -293,7 +299,7 @@ PYOCD = Personality(
         ),
     ),
     monitor_unknown="OK",
-    monitor_unknown_text='Error: unrecognised command "{line}"\n',
+    monitor_unknown_text="Error: unrecognized command '{line}'\n",
     memory_map=_MEMORIES_ONLY,
     crc=False,
     persistent=False,
