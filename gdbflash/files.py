@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import select
 import shutil
 import stat
-import tempfile
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from gdbflash.host.pipes import wait_for
+from gdbflash.host.storage import nameless, opened, read_at
 
 if TYPE_CHECKING:
     from gdbflash.errors import InputError
@@ -25,7 +26,7 @@ def read_file(
 ) -> bytes:
     """Read at most largest bytes of a regular file; raises defect when it is none, unreadable, empty or too large."""
     name = os.fspath(path)
-    with _sentences(name, defect), _opened(path) as file:
+    with _sentences(name, defect), opened(path) as file:
         size = _regular_size(file, name, defect)
         # Asked of the file before it is read: the answer to a disk image given by mistake has to come at once.
         data = b"" if size > largest else file.readall()
@@ -41,7 +42,7 @@ def read_image(
     """
     name = os.fspath(path)
     size = 0
-    with _sentences(name, defect), _opened(path) as file:
+    with _sentences(name, defect), opened(path) as file:
         if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
             data = _to_the_end(file, largest)
         else:
@@ -78,11 +79,6 @@ def _sentences(name: str, defect: type[InputError]) -> Iterator[None]:
         raise defect(f"{name} cannot be read: {reason}. Check its name and rights.", path=name) from error
 
 
-def _opened(path: str | os.PathLike[str]) -> io.FileIO:
-    """Open a file once, without waiting for whoever may write to it; raises OSError."""
-    return io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC))
-
-
 def _regular_size(file: io.FileIO, name: str, defect: type[InputError]) -> int:
     """Give the size of a regular file; raises defect for what is none."""
     status = os.fstat(file.fileno())
@@ -95,11 +91,9 @@ def _regular_size(file: io.FileIO, name: str, defect: type[InputError]) -> int:
 
 def _to_the_end(pipe: io.FileIO, largest: int) -> bytes:
     """Read a pipe until who writes to it is done; a byte more than largest is enough to see that it is too much."""
-    waiting = select.poll()
-    waiting.register(pipe, select.POLLIN)
     data = bytearray()
     while len(data) <= largest:
-        waiting.poll()
+        wait_for(pipe.fileno())
         piece = pipe.read(1 << 20)
         if piece is not None:  # nothing yet, though something was to come
             if not piece:
@@ -137,7 +131,7 @@ class FileBytes:
     def __bytes__(self) -> bytes:
         data = bytearray()
         while len(data) < self._size:
-            chunk = os.pread(self._descriptor, self._size - len(data), self._start + len(data))
+            chunk = read_at(self._descriptor, self._size - len(data), self._start + len(data))
             if not chunk:
                 raise OSError(f"{self._size} bytes of a temporary file are not there any more")
             data += chunk
@@ -147,8 +141,7 @@ class FileBytes:
 def _copied(file: io.FileIO, size: int) -> FileBytes | None:
     """Copy a file to where its content stays; None where there is no room."""
     try:
-        descriptor, name = tempfile.mkstemp(prefix="gdbflash-")
-        os.unlink(name)  # noqa: PTH108 - a name of ours, gone while the file stays
+        descriptor = nameless()
         copied = FileBytes(descriptor, size)
         with open(descriptor, "wb", closefd=False) as copy:
             shutil.copyfileobj(file, copy, 1 << 20)

@@ -38,7 +38,8 @@ FOREIGN = (
 """Folders and files whose tests talk to foreign programs: GDB, OpenOCD, QEMU, a terminal."""
 
 # Where the tests themselves run under nohup or in a script's background, what they start would ignore these.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if hang_up := getattr(signal, "SIGHUP", None):
+    signal.signal(hang_up, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where the environment forbids compiled files, each of the hundreds of processes that are started compiles all anew.

@@ -18,7 +18,7 @@ from typing import Any
 
 from gdbflash.errors import InputError
 from gdbflash.files import read_file
-from gdbflash.host import config_directory
+from gdbflash.host.folders import config_directory
 from gdbflash.version import SCHEMA
 
 if sys.version_info >= (3, 11):

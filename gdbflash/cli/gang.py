@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import selectors
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +25,8 @@ from gdbflash.cli.settings import Settings
 from gdbflash.commands.run_record import Record
 from gdbflash.errors import BoardsFailed, Interrupted, printable
 from gdbflash.events import Noted, Planned, counted
+from gdbflash.host.pipes import heard
+from gdbflash.host.processes import OWN_GROUP, interrupt
 from gdbflash.servers.profiles import OURSELVES
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 _BUG = 70
-_SLICE = 1 << 16
 _LAST_WORDS = 2000
 """Characters of what a process said that ended without a result."""
 
@@ -93,24 +92,22 @@ class _Gang:
 
         A signal is passed on, so that each ends after its current call, or at once the second time.
         """
-        with contextlib.ExitStack() as parts, selectors.DefaultSelector() as waiting:
+        with contextlib.ExitStack() as parts:
             parts.enter_context(heeded(self._pass_on))
             parts.callback(self._end)
             parts.enter_context(self._console.boards(boards))
+            pipes: list[tuple[_Member, IO[bytes]]] = []
             for board in boards:
                 member = self._start(words, board)
                 parts.enter_context(contextlib.closing(member.errors))
                 assert member.process.stdout is not None
                 parts.enter_context(member.process.stdout)
-                waiting.register(member.process.stdout, selectors.EVENT_READ, member)
-            while waiting.get_map():
-                for key, _ in waiting.select():
-                    data = os.read(key.fd, _SLICE)
-                    if data:
-                        self._heard(key.data, data)
-                    else:
-                        waiting.unregister(key.fileobj)
-                        self._ended(key.data)
+                pipes.append((member, member.process.stdout))
+            for member, data in parts.enter_context(contextlib.closing(heard(pipes))):
+                if data:
+                    self._heard(member, data)
+                else:
+                    self._ended(member)
         return [each.record for each in self._members]
 
     @property
@@ -127,12 +124,12 @@ class _Gang:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            start_new_session=True,
+            **OWN_GROUP,
         )
         member = _Member(board, process, errors)
         self._members.append(member)
         if self._interrupted and not member.told:  # the signal came while this one was being started
-            process.send_signal(signal.SIGINT)
+            interrupt(process)
         return member
 
     def _heard(self, member: _Member, data: bytes) -> None:
@@ -155,7 +152,7 @@ class _Gang:
         for each in self._members:
             each.told = True
             if each.process.poll() is None:
-                each.process.send_signal(number)
+                interrupt(each.process, number)
 
     def _end(self) -> None:
         """Where we end early, by a bug of ours, let no process go on unseen."""

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 _HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)
-_SIGNALS = tuple(each for each in (signal.SIGINT, signal.SIGTERM, _HANG_UP) if each is not None)
+_BREAK: signal.Signals | None = getattr(signal, "SIGBREAK", None)
+"""Ctrl-Break, which is how Windows passes a wish to stop on from process to process."""
+_SIGNALS = tuple(each for each in (signal.SIGINT, signal.SIGTERM, _HANG_UP, _BREAK) if each is not None)
 
 
 class Interruption:

@@ -33,7 +33,7 @@ from gdbflash.commands.grammar import FrontEnd
 from gdbflash.commands.help import manual_page, of_all, of_command
 from gdbflash.commands.requests import REQUESTS, Data
 from gdbflash.commands.table import COMMANDS
-from gdbflash.commands.words import STDIN, nearest
+from gdbflash.commands.words import nearest
 from gdbflash.errors import (
     ConnectionLost,
     GdbflashError,
@@ -43,6 +43,7 @@ from gdbflash.errors import (
     SetupError,
     TargetError,
 )
+from gdbflash.host.storage import STDIN
 from gdbflash.loaders.stldr import describe, load_loader
 from gdbflash.options import After, Before
 from gdbflash.version import VERSION

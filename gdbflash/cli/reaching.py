@@ -23,9 +23,10 @@ from gdbflash.commands.choices import loaders_named, run_options
 from gdbflash.commands.grammar import Command, FrontEnd, Kind, Option
 from gdbflash.commands.shared_options import REACH
 from gdbflash.commands.table import REPORT, command_named, options_of
-from gdbflash.commands.words import STDIN, parse_image
+from gdbflash.commands.words import parse_image
 from gdbflash.errors import InputError
 from gdbflash.events import Detailed
+from gdbflash.host.storage import STDIN
 from gdbflash.loaders.library import AUTO, found_by_name, installed
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.options import Kept, RunOptions
@@ -171,7 +172,7 @@ def expect_for_many(row: Command, members: Sequence[Member]) -> None:
                 f"--kept {each.reach.kept} decides about one board, {named}. Leave it out, and say it of the board "
                 "that stops because of kept bytes."
             )
-        if any(str(parse_image(image)[0]) == STDIN for image in each.said.get("images", ())):
+        if any(parse_image(image)[0].as_posix() == STDIN for image in each.said.get("images", ())):
             raise InputError(f"{len(members)} boards cannot all read the image from stdin. Name a file.")
         for name in ("launch", "tcl") if each.reach.connect == each.name else ():
             if getattr(each.reach, name) is not None:

@@ -15,7 +15,7 @@ from gdbflash.errors import InputError, JsonValue, OutputError
 from gdbflash.events import bytes_in_words, counted
 from gdbflash.flash import kept_files
 from gdbflash.flash.kept_files import KeptFile
-from gdbflash.host import directory
+from gdbflash.host.folders import directory
 from gdbflash.images.output import form_of, write_hex
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import state

@@ -16,8 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-from gdbflash.commands.words import STDIN, parse_image
+from gdbflash.commands.words import parse_image
 from gdbflash.errors import InputError, JsonValue
+from gdbflash.host.storage import STDIN
 from gdbflash.images.output import OutputFile
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.version import SCHEMA, VERSION
@@ -45,7 +46,7 @@ def files_used(loaders: Sequence[ExternalLoader], images: Sequence[str]) -> Reco
     """
     found: list[JsonValue] = []
     for path, address in map(parse_image, images):
-        image: Record = {"path": str(path), "sha256": None if str(path) == STDIN else _sha256(path)}
+        image: Record = {"path": str(path), "sha256": None if path.as_posix() == STDIN else _sha256(path)}
         found.append(image if address is None else {**image, "address": address})
     return {"loaders": [{"path": each.path, "sha256": each.sha256} for each in loaders], "images": found}
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gdbflash.errors import InputError
+from gdbflash.host.storage import STDIN
 from gdbflash.images.content import Content
 from gdbflash.images.formats import entry_point, load_image, merge_images
 from gdbflash.ranges import Range
@@ -26,7 +27,6 @@ _LARGEST_FACTOR = 1000
 _LARGEST_PORT = 65535
 _PORT_DIGITS = 5
 _MOST_DAYS = 1e6
-STDIN = "/dev/stdin"
 _SHOWN = 60
 """Characters of what somebody typed that a message repeats."""
 
@@ -209,7 +209,7 @@ def parse_image(text: str) -> tuple[Path, int | None]:
 
 def entry_of(specifications: Sequence[str]) -> int | None:
     """Give where the program begins that the images named are, None where none tells; raises as `load_images`."""
-    entries = (entry_point(path) for path, _ in map(parse_image, specifications) if str(path) != STDIN)
+    entries = (entry_point(path) for path, _ in map(parse_image, specifications) if path.as_posix() != STDIN)
     return next((each for each in entries if each is not None), None)
 
 

@@ -17,7 +17,7 @@ from gdbflash.errors import EraseFailed, EraseUnitLarger, OutputError
 from gdbflash.events import Noted, Observer, bytes_in_words
 from gdbflash.flash.kept_files import Origin
 from gdbflash.flash.looks import Looks
-from gdbflash.host import directory, made_directory
+from gdbflash.host.folders import directory, made_directory
 from gdbflash.images.content import Content
 from gdbflash.loaders.storage import StorageInfo
 from gdbflash.onchip import state

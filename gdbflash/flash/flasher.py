@@ -25,7 +25,7 @@ from gdbflash.flash.kept_files import KeptFile, Origin, leave, overlapping
 from gdbflash.flash.phases import Phases
 from gdbflash.flash.reading import Reading
 from gdbflash.flash.writing import Writing, Written
-from gdbflash.host import held
+from gdbflash.host.folders import held
 from gdbflash.images.content import Content
 from gdbflash.loaders.loader import ExternalLoader
 from gdbflash.onchip import quiesce

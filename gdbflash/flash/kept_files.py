@@ -20,7 +20,7 @@ from typing import Any
 
 from gdbflash.errors import JsonValue, OutputError, printable
 from gdbflash.events import counted
-from gdbflash.host import ENVIRONMENT, directory, made_directory
+from gdbflash.host.folders import ENVIRONMENT, directory, made_directory
 from gdbflash.images.content import Content
 from gdbflash.onchip import state
 from gdbflash.ranges import Range

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from gdbflash.errors import InputError, OutputError
+from gdbflash.host.storage import put_in_place
 from gdbflash.images.formats import hex_text, srec_text
 from gdbflash.options import Form
 
@@ -118,11 +119,12 @@ class OutputFile:
             if self._partial is None:
                 return
             os.fsync(self._file.fileno())
+            self._file.close()  # an open file cannot take another's place on every system
             # mkstemp makes files for the owner only; the mode of the file replaced, or the umask, is expected here.
             mask = os.umask(0)
             os.umask(mask)
             self._partial.chmod(0o666 & ~mask if self._mode is None else self._mode)
-            self._partial.replace(self._target)
+            put_in_place(self._partial, self._target)
             self._partial = None
         except OSError as error:
             raise self._failed(error) from error

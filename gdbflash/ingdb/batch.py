@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gdbflash.host import own_command_line
+from gdbflash.host.folders import own_command_line
 
 _EXECUTE = ("ex", "iex", "eiex", "eval-command", "init-eval-command", "early-init-eval-command")
 _SCRIPT = ("x", "ix", "eix", "command", "init-command", "early-init-command")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -17,38 +16,36 @@ from types import TracebackType
 
 import gdb
 
+from gdbflash.host.processes import hold_sigint, let_sigint, take_sigint
+
 RING_AGAIN = 2.0
 """Seconds from one interrupt to the next: a server that polls takes 0.1 s to halt the core, a bad link longer."""
 LISTEN = 0.05
 """Seconds between two looks for Ctrl-C: quicker than a person notices."""
 STUCK = 4.0
 """Seconds without an answer to a monitor command that waits for less than one."""
-_SIGINT = frozenset({signal.SIGINT})
 
 
 def hold_interrupts() -> None:
     """Keep SIGINT from GDB until `release_interrupts`, or until `interrupted` asks for it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGINT)
+    hold_sigint()
 
 
 def release_interrupts() -> None:
     """Let GDB have SIGINT again, but not one that came meanwhile: it was for what has ended."""
     interrupted()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
+    let_sigint()
 
 
 def interrupted() -> bool:
     """Take note of a SIGINT that was held; the next call tells of the next one."""
-    if signal.SIGINT not in signal.sigpending():
-        return False
-    signal.sigwait(_SIGINT)  # it is there: macOS has no sigtimedwait
-    return True
+    return take_sigint()
 
 
 @contextlib.contextmanager
 def interrupts_heard() -> Iterator[None]:
     """Let GDB have SIGINT while the body runs, which raises KeyboardInterrupt: for what may take for ever."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
+    let_sigint()
     try:
         yield
     finally:
@@ -68,7 +65,7 @@ def heard_when_stuck() -> Iterator[None]:
         if ended.wait(STUCK):
             return
         if not hasattr(gdb, "interrupt"):  # GDB 15 and older, whose handler any thread may run
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
+            let_sigint()
         while not ended.wait(LISTEN):
             if hasattr(gdb, "interrupt") and interrupted():
                 gdb.interrupt()

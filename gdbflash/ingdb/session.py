@@ -18,7 +18,7 @@ import gdb
 from gdb.unwinder import Unwinder, register_unwinder
 
 from gdbflash.errors import OutputError, printable
-from gdbflash.host import TemporaryFolder
+from gdbflash.host.folders import TemporaryFolder
 from gdbflash.runlog import Trace
 
 _SETTINGS = (

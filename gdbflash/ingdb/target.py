@@ -16,7 +16,7 @@ from typing import Any
 import gdb
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError, MemoryAccessError, TargetError
-from gdbflash.host import own_command_line
+from gdbflash.host.folders import own_command_line
 from gdbflash.ingdb.bounds import (
     Bounds,
     heard_when_stuck,

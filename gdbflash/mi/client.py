@@ -13,8 +13,6 @@ import contextlib
 import itertools
 import os
 import re
-import select
-import signal
 import subprocess
 import textwrap
 import time
@@ -27,7 +25,9 @@ from typing import Union
 from pygdbmi.gdbmiparser import parse_response
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbflashError, GdbMissing, InputError
-from gdbflash.host import TemporaryFolder
+from gdbflash.host.folders import TemporaryFolder
+from gdbflash.host.pipes import inflow
+from gdbflash.host.processes import OWN_GROUP, crash_name, interrupt, kill_group
 from gdbflash.runlog import Trace
 
 MiValue = Union[str, "list[MiValue]", "dict[str, MiValue]"]
@@ -167,8 +167,7 @@ class MiClient:
         assert self._process.stdout is not None
         self._stdin = self._process.stdin
         self._stdout = self._process.stdout
-        self._poll = select.poll()
-        self._poll.register(self._stdout, select.POLLIN)
+        self._inflow = inflow(self._stdout.fileno())
         try:
             for setting in ("confirm off", "pagination off", "width 0", "history save off"):
                 self.command(f"-gdb-set {setting}", timeout=START_TIMEOUT)
@@ -200,7 +199,7 @@ class MiClient:
             bufsize=0,
             cwd=self.directory,
             env={**os.environ, "LC_ALL": "C", "TERM": "dumb"},
-            start_new_session=True,
+            **OWN_GROUP,
         )
 
     @property
@@ -283,8 +282,7 @@ class MiClient:
 
     def interrupt(self) -> None:
         """Send gdb itself SIGINT: it ends what it is doing, between two packets."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGINT)
+        interrupt(self._process)
 
     def close(self) -> None:
         """End gdb, which gives up its target in its own way, and remove its directory; never raises."""
@@ -299,10 +297,10 @@ class MiClient:
 
     def kill(self) -> None:
         """End gdb at once, with nothing said to the server, and remove its directory; never raises."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.poll() is None:
+            kill_group(self._process.pid)
         self._process.wait()
+        self._inflow.close()
         for pipe in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
@@ -328,10 +326,10 @@ class MiClient:
             if late:  # of what came in time the end has been seen; a server that does not stop talking has none
                 return
             remaining = deadline - time.monotonic()
-            if not self._poll.poll(max(0.0, remaining) * 1000):
+            chunk = self._inflow.read(max(0.0, remaining))
+            if chunk is None:
                 return
             late = remaining <= 0
-            chunk = os.read(self._stdout.fileno(), 1 << 16)
             if not chunk:
                 raise self._gdb_gone()
             *lines, self._rest = (self._rest + chunk).split(b"\n")
@@ -341,10 +339,7 @@ class MiClient:
 
     def _hear_out(self) -> None:
         """Take what gdb said before it ended."""
-        while len(self._rest) <= LONGEST_REPLY and self._poll.poll(0):
-            chunk = os.read(self._stdout.fileno(), 1 << 16)
-            if not chunk:
-                break
+        while len(self._rest) <= LONGEST_REPLY and (chunk := self._inflow.read(0)):
             self._rest += chunk
         for line in self._rest.decode("utf-8", "replace").splitlines():
             self._take(line)
@@ -420,10 +415,10 @@ class MiClient:
         self._hear_out()
         said = textwrap.shorten(self.last_words, _LONGEST_QUOTE, placeholder=" ...")
         status = self._process.returncode
-        if status in (-signal.SIGSEGV, -signal.SIGABRT):
+        if crash := crash_name(status or 0):
             # GDB 13 and 18 do where a connection breaks while they write a register.
             return ConnectionLost(
-                f"gdb crashed ({signal.Signals(-status).name}), as it may when its server goes away: see whether "
+                f"gdb crashed ({crash}), as it may when its server goes away: see whether "
                 "server and probe still work, restart them, and run the command again; --gdb takes another gdb.",
                 status=status,
                 reply=said,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdbflash.errors import CommandRefused, ConnectionLost, GdbMissing
+from gdbflash.host.processes import system_name
 from gdbflash.mi.client import MiClient
 from gdbflash.runlog import Trace
 
@@ -96,7 +97,7 @@ def started(path: Path, *, trace: Trace | None = None, patience: float = 1.0) ->
 
 def how_to_install() -> str:
     """Name the package of this system that brings a GDB for ARM, or those of the usual systems."""
-    system = platform.system().lower()
+    system = system_name()
     if system == "linux":
         try:
             release = platform.freedesktop_os_release()

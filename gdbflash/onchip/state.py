@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gdbflash.errors import OutputError
-from gdbflash.host import directory, sync_directory
+from gdbflash.host.folders import directory
+from gdbflash.host.storage import put_in_place, sync_directory
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        put_in_place(partial, path)
         sync_directory(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gdbflash.errors import CallFailed, OutputError
-from gdbflash.host import directory, made_directory
+from gdbflash.host.folders import directory, made_directory
 from gdbflash.onchip import state
 from gdbflash.onchip.state import Identity
 

@@ -12,7 +12,6 @@ import ipaddress
 import os
 import re
 import socket
-import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -20,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdbflash.errors import InputError, ServerMissing
-from gdbflash.host import held
+from gdbflash.host.folders import held
+from gdbflash.host.storage import SERIAL, SERIAL_EXAMPLE, is_serial, serial_trouble
 
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?\Z")
 _IPV6 = re.compile(r"\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,15})?\]\Z")
-_DEVICE = re.compile(r"/[A-Za-z0-9_./:@+-]+\Z")
 _TRANSPORT = re.compile(r"(?:tcp|udp)[46]?:")
 """What GDB takes before HOST:PORT (Debugging with GDB, "Connecting to a Remote Target")."""
 _HERE = frozenset({"127.0.0.1", "[::1]", "localhost"})
@@ -47,7 +46,7 @@ class Endpoint:
 
 def parse_endpoint(text: str) -> Endpoint:
     """Read HOST:PORT, [IPV6]:PORT, :PORT or the path of a serial device; raises InputError."""
-    if _DEVICE.match(text):
+    if SERIAL.match(text):
         return Endpoint(device=text)
     host, colon, port = text.rpartition(":")
     number = int(port) if re.match(r"[0-9]{1,5}\Z", port) else 0
@@ -55,7 +54,7 @@ def parse_endpoint(text: str) -> Endpoint:
     if not 1 <= number <= 0xFFFF or not (_HOST.match(host) or _IPV6.match(host)):
         raise InputError(
             f"{text!r} is not a place of a GDB server: give HOST:PORT such as 127.0.0.1:3333, "
-            "[::1]:3333, or a serial device such as /dev/ttyACM0.",
+            f"[::1]:3333, or a serial device such as {SERIAL_EXAMPLE}.",
             endpoint=text,
         )
     return Endpoint(host=host, port=number)
@@ -74,20 +73,18 @@ def alone_at(place: str, tell: Callable[[str], None]) -> AbstractContextManager[
 
 
 def check_device(endpoint: Endpoint) -> None:
-    """Make sure that a serial endpoint is a character device; raises ServerMissing. Does not open it."""
+    """Make sure that a serial endpoint is a serial device; raises ServerMissing. Does not open it."""
     if not endpoint.device:
         return
-    try:
-        mode = Path(endpoint.device).stat().st_mode
-    except OSError as error:
+    if trouble := serial_trouble(endpoint.device):
         raise ServerMissing(
-            f"The serial device {endpoint.device} cannot be reached ({error.strerror}); "
+            f"The serial device {endpoint.device} cannot be reached ({trouble}); "
             "is the probe plugged in, and is it the right name?",
             endpoint=endpoint.device,
-        ) from error
-    if not stat.S_ISCHR(mode):
+        )
+    if not is_serial(endpoint.device):
         raise ServerMissing(
-            f"{endpoint.device} is not a serial device; name the probe's GDB port, such as /dev/ttyACM0.",
+            f"{endpoint.device} is not a serial device; name the probe's GDB port, such as {SERIAL_EXAMPLE}.",
             endpoint=endpoint.device,
         )
 

@@ -1,29 +1,24 @@
 """Start a GDB server for one run, and stop exactly that one.
 
-What belongs here: child processes that are servers, and `pexpect`. A server runs on a pseudo-terminal and in a session
-of its own: it prints line by line, a Ctrl-C meant for us does not reach it, and it is hung up on should we be killed.
+What belongs here: when a server is ready, what it says, and that it ends with the run. How its process is run: `child`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import resource
-import select
 import shlex
 import shutil
-import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import pexpect
-
 from gdbflash.errors import ConnectionLost, InputError, ServerMissing
+from gdbflash.host.pipes import Inflow
 from gdbflash.runlog import Trace
+from gdbflash.servers.child import Child, started
 from gdbflash.servers.endpoint import is_exposed, listening_ports
 from gdbflash.servers.profiles import Launch, ServerProfile
 
@@ -117,9 +112,8 @@ def _running(
             f"{launch.program} was not found. Install it, or start your server and use --connect HOST:PORT.",
             program=launch.program,
         )
-    # The size of the terminal keeps servers that look at it from cutting their lines.
     try:
-        child = pexpect.spawn(program, words, echo=False, dimensions=(24, 1000), preexec_fn=_no_core_file)
+        child = started(program, words)
     except OSError as error:
         raise ServerMissing(
             f"{program} could not be started ({error}). Is it for this machine?", program=program
@@ -130,7 +124,7 @@ def _running(
     name = shlex.join([launch.typed or launch.program, *theirs])
     if trace is not None:
         trace(">", command)
-    with _closed(child), _Output(child.child_fd, trace) as output, _stopped(child):
+    with contextlib.closing(child), _Output(child.inflow, trace) as output, _stopped(child):
         try:
             port = _wait_ready(profile, launch, child, output, port, ready_seconds)
         except ServerMissing as error:
@@ -140,7 +134,7 @@ def _running(
         try:
             yield Launched(f"127.0.0.1:{port}", child.pid, command, is_exposed(port), name, tcl_port)
         except (ConnectionLost, ServerMissing) as error:
-            if not _ends(child, 1.0):
+            if not child.ends(1.0):
                 raise
             lines = output.last_lines()
             said = f"{error.message} {_end(profile, child)} {_said(lines)}"
@@ -150,8 +144,8 @@ def _running(
 class _Output:
     """What a server prints, read all the time, so that it never blocks on a full terminal."""
 
-    def __init__(self, descriptor: int, trace: Trace | None = None) -> None:
-        self._descriptor = descriptor
+    def __init__(self, inflow: Inflow, trace: Trace | None = None) -> None:
+        self._inflow = inflow
         self._trace = trace
         self._bytes = b""
         self._line = b""
@@ -168,16 +162,17 @@ class _Output:
         self._tell(b"\n" if self._line else b"")
 
     def _read(self) -> None:
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
         while not self._over.is_set():
-            if poll.poll(LOOK_SECONDS * 1000):
-                try:
-                    piece = os.read(self._descriptor, _KEPT_BYTES)
-                except OSError:  # EIO: nobody has the other side open any more (Linux, pty(7))
-                    return
-                self._bytes = (self._bytes + piece)[-_KEPT_BYTES:]
-                self._tell(piece)
+            try:
+                piece = self._inflow.read(LOOK_SECONDS)
+            except OSError:  # EIO: nobody has the other side open any more (Linux, pty(7))
+                return
+            if piece is None:
+                continue
+            if not piece:  # the same of a pipe, and of a terminal elsewhere
+                return
+            self._bytes = (self._bytes + piece)[-_KEPT_BYTES:]
+            self._tell(piece)
 
     def _tell(self, piece: bytes) -> None:
         """Pass lines on as they become whole."""
@@ -241,7 +236,7 @@ def _port(digits: str) -> int | None:
 
 
 def _wait_ready(
-    profile: ServerProfile, launch: Launch, child: pexpect.spawn, output: _Output, port: int | None, seconds: float
+    profile: ServerProfile, launch: Launch, child: Child, output: _Output, port: int | None, seconds: float
 ) -> int:
     """Wait until the server says that it listens, or can be seen to; returns its port. Raises ServerMissing."""
     deadline = time.monotonic() + seconds
@@ -250,7 +245,7 @@ def _wait_ready(
         ready = re.search(launch.ready, output.text) if launch.ready else None
         if ready:
             return _port(ready.groupdict().get("port") or "") or port or profile.default_port
-        if _ends(child, LOOK_SECONDS):
+        if child.ends(LOOK_SECONDS):
             what = _end(profile, child)
             break
         if port is not None and listening_ports([port]):
@@ -266,49 +261,14 @@ def _said(lines: Sequence[str]) -> str:
     return f"It said: {' / '.join(quoted).rstrip('.')}." if quoted else "It said nothing."
 
 
-def _end(profile: ServerProfile, child: pexpect.spawn) -> str:
-    how = f"signal {child.signalstatus}" if child.signalstatus else f"status {child.exitstatus}"
-    return f"{profile.title} ended with {how}."
-
-
-def _ends(child: pexpect.spawn, seconds: float) -> bool:
-    """Say whether a process has ended or does so within that time."""
-    deadline = time.monotonic() + seconds
-    while child.isalive():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(LOOK_SECONDS / 5)
-    return True
+def _end(profile: ServerProfile, child: Child) -> str:
+    return f"{profile.title} ended with {child.how_it_ended()}."
 
 
 @contextlib.contextmanager
-def _stopped(child: pexpect.spawn) -> Iterator[None]:
-    """End the server and all that it started after the body: politely, then for certain."""
+def _stopped(child: Child) -> Iterator[None]:
+    """End the server and all that it started after the body."""
     try:
         yield
     finally:
-        try:
-            _signal(child, signal.SIGTERM)
-            _ends(child, STOP_SECONDS)
-        finally:
-            _signal(child, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def _closed(child: pexpect.spawn) -> Iterator[None]:
-    """Close the terminal after the body, when nobody reads it any more, and wait for the process."""
-    try:
-        yield
-    finally:
-        child.ptyproc.delayafterclose = 0
-        child.close(force=True)
-
-
-def _signal(child: pexpect.spawn, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, number)
-
-
-def _no_core_file() -> None:
-    """Let the server leave no core file in the user's directory: QEMU aborts when its core locks up."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        child.stop(STOP_SECONDS)

@@ -145,7 +145,7 @@ class TclTarget:
         file = _file_in(directory, "load_image")
         try:
             fill(file, data)
-            self._transfer(f"load_image {{{file}}} {address:#x} bin", len(data))
+            self._transfer(f"load_image {{{file.as_posix()}}} {address:#x} bin", len(data))
         finally:
             file.unlink(missing_ok=True)
 
@@ -156,7 +156,7 @@ class TclTarget:
         """
         file = _file_in(directory, "dump_image")
         try:
-            self._transfer(f"dump_image {{{file}}} {address:#x} {size}", size)
+            self._transfer(f"dump_image {{{file.as_posix()}}} {address:#x} {size}", size)
             data = file.read_bytes()
         except OSError as error:
             said = f"{file}: {error.strerror}"
@@ -183,7 +183,7 @@ class TclTarget:
 def _file_in(directory: Path, command: str) -> Path:
     """Name the file that a command uses; raises CommandRefused where Tcl could not be told its name."""
     file = directory / "beside.bin"
-    if set(str(file)) & set('{}\\"$[]'):
+    if set(file.as_posix()) & set('{}\\"$[]'):
         raise CommandRefused(f"{file} cannot be named in Tcl.", command=command, reply="a special character")
     return file
 

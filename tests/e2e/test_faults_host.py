@@ -176,7 +176,7 @@ def test_files_that_bytes_travel_in_cannot_be_written(
     folder.mkdir()
     (folder / file).symlink_to(place)
     with monkeypatch.context() as patched:
-        patched.setattr("gdbflash.host.tempfile.mkdtemp", lambda **_: str(folder))
+        patched.setattr("gdbflash.host.folders.tempfile.mkdtemp", lambda **_: str(folder))
         outcome = bench.run_first(JOBS[job])
     bench.tally.faults += 1
     error = outcome.result["error"]

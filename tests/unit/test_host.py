@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from gdbflash import host
 from gdbflash.errors import TargetInUse
-from gdbflash.host import TemporaryFolder, held, hold, made_directory
+from gdbflash.host import folders
+from gdbflash.host.folders import TemporaryFolder, held, hold, made_directory
 from gdbflash.servers.endpoint import alone_at
 
 TOP = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ TOP = Path(__file__).parents[2]
 
 def holding(code: str, folder: Path) -> subprocess.Popen[str]:
     """Start a process that runs code, says that it did, and stays."""
-    whole = f"from pathlib import Path; from gdbflash.host import *; folder = Path({str(folder)!r}); {code}; "
+    whole = f"from pathlib import Path; from gdbflash.host.folders import *; folder = Path({str(folder)!r}); {code}; "
     process = subprocess.Popen(
         [sys.executable, "-c", whole + "import time; print('ready', flush=True); time.sleep(60)"],
         cwd=TOP,
@@ -127,14 +127,14 @@ def test_the_folder_of_a_process_that_was_killed_is_removed_by_the_next(tmp_path
 def test_the_command_line_of_this_process_is_told_without_proc_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert any("pytest" in word or "-c" in word for word in host.own_command_line())
+    assert any("pytest" in word or "-c" in word for word in folders.own_command_line())
 
     def nothing(path: Path) -> bytes:
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(Path, "read_bytes", nothing)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert host.own_command_line() == []
+    assert folders.own_command_line() == []
     (tmp_path / "ps").write_text("#!/bin/sh\necho gdb -batch -x commands\n")
     (tmp_path / "ps").chmod(0o755)
-    assert host.own_command_line() == ["gdb", "-batch", "-x", "commands"]
+    assert folders.own_command_line() == ["gdb", "-batch", "-x", "commands"]

@@ -14,23 +14,24 @@ PACKAGE = Path(__file__).parents[2] / "gdbflash"
 TOP = "(top)"
 """The modules that lie directly in the package: what all speak in."""
 FILES = {"loaders", "images"}
-ONCHIP = {TOP, *FILES, "plan"}
+ONCHIP = {TOP, "host", *FILES, "plan"}
 COMMANDS = {*ONCHIP, "onchip", "flash"}
 
 MAY_IMPORT: dict[str, set[str]] = {
-    TOP: set(),
-    "loaders": {TOP},
-    "images": {TOP},
-    "plan": {TOP, *FILES},
+    TOP: {"host"},
+    "host": {TOP},
+    "loaders": {TOP, "host"},
+    "images": {TOP, "host"},
+    "plan": {TOP, "host", *FILES},
     "onchip": ONCHIP,
     "flash": {*ONCHIP, "onchip"},
     "commands": {*COMMANDS, "servers", "integrations"},
-    "servers": {TOP},
-    "integrations": {TOP},
-    "mi": {TOP, "servers"},
+    "servers": {TOP, "host"},
+    "integrations": {TOP, "host"},
+    "mi": {TOP, "host", "servers"},
     "ingdb": {*COMMANDS, "commands", "servers"},
     "cli": {*COMMANDS, "commands", "servers", "mi", "integrations"},
-    "board": {TOP},
+    "board": {TOP, "host"},
     "contrib": set(),
 }
 
@@ -51,11 +52,11 @@ OWNERS: dict[str, set[str]] = {
     "elftools": {"gdbflash.elf"},
     "capstone": {"gdbflash.loaders.disassembly"},
     "bincopy": {"gdbflash.images.formats"},
-    "filelock": {"gdbflash.host"},
-    "platformdirs": {"gdbflash.host"},
+    "filelock": {"gdbflash.host.folders"},
+    "platformdirs": {"gdbflash.host.folders"},
     "itanium_demangler": {"gdbflash.loaders.demangle"},
     "pygdbmi": {"gdbflash.mi.client"},
-    "pexpect": {"gdbflash.servers.launch"},
+    "pexpect": {"gdbflash.servers.child"},
     "tomli": {"gdbflash.cli.config"},
     "rich": {"gdbflash.cli.console"},
     "click": {"gdbflash.cli.main", "gdbflash.cli.options", "gdbflash.cli.reaching"},

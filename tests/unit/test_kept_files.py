@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gdbflash.errors import OutputError
 from gdbflash.flash import kept_files
 from gdbflash.flash.kept_files import KeptFile, KeptSector, Origin
-from gdbflash.host import directory, made_directory
+from gdbflash.host.folders import directory, made_directory
 from gdbflash.images.content import Content
 from gdbflash.onchip import state
 from gdbflash.onchip.state import Identity

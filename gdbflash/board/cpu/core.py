@@ -26,6 +26,7 @@ from gdbflash.board.cpu.registers import FPCA, IT_BITS, THUMB, CoreRegisters
 from gdbflash.board.cpu.stops import Cause, Stop
 from gdbflash.board.cpu.translation import Translation, register_name
 from gdbflash.board.memory import BLOCK_SHIFT, AddressSpace, Memory
+from gdbflash.host.processes import own_processor_time
 
 _GRACE = 0.0003
 """Seconds that a core gets to stop at a register access by itself, before it is stopped from outside."""
@@ -71,12 +72,6 @@ class _Replay:
     """What was written; None for a read."""
 
 
-def _executed_clock() -> int:
-    """Return the clock of this thread's processor time; elapsed time has to do where there is none (macOS)."""
-    clock_of = getattr(time, "pthread_getcpuclockid", None)
-    return time.CLOCK_MONOTONIC if clock_of is None else int(clock_of(threading.get_ident()))
-
-
 class Core:
     """Registers and execution. All but `interrupt` belongs to one thread at a time."""
 
@@ -96,7 +91,7 @@ class Core:
         self._running = False
         self._runs = 0
         self._stoppable = True  # by `interrupt`, from outside
-        self._executed_clock = time.CLOCK_MONOTONIC
+        self._executed = time.perf_counter
         self._interrupted = False
         self._in_access = False
         self._accesses = 0  # done
@@ -370,7 +365,7 @@ class Core:
             self._running = True
             self._stoppable = not self._whole
             self._runs += 1
-            self._executed_clock = _executed_clock()
+            self._executed = own_processor_time()
         try:
             ending = self._engine.start(begin, count)
         finally:
@@ -427,10 +422,6 @@ class Core:
                 elif self._stoppable and self._executed() - executed > _SETTLED:
                     self._engine.stop()
                     wait = _RETRY
-
-    def _executed(self) -> float:
-        """Return how long the core's thread has executed, in seconds of processor time."""
-        return time.clock_gettime(self._executed_clock)
 
     # -- watchpoints ------------------------------------------------------------------------------------------
 

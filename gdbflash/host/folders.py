@@ -24,6 +24,7 @@ import filelock
 import platformdirs
 
 from gdbflash.errors import OutputError, TargetInUse
+from gdbflash.host.storage import is_open_to_others, is_ours, sync_directory
 
 ENVIRONMENT = "GDBFLASH_STATE"
 _OURS_ALONE = 0o700
@@ -86,18 +87,9 @@ def made_directory(named: Path | None = None) -> Path:
     folder.mkdir(mode=_OURS_ALONE, parents=True, exist_ok=True)
     for each in new:
         sync_directory(each.parent)
-    if not (named or os.environ.get(ENVIRONMENT)) and folder.stat().st_mode & 0o077:
+    if not (named or os.environ.get(ENVIRONMENT)) and is_open_to_others(folder.stat()):
         folder.chmod(_OURS_ALONE)
     return folder
-
-
-def sync_directory(folder: Path) -> None:
-    """Have the names in a folder survive a crash; raises OSError."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -205,6 +197,8 @@ class TemporaryFolder:
         shutil.rmtree(self.path, ignore_errors=True)
         with contextlib.suppress(OSError):
             self._lock.release()
+        if self.path.exists():  # where a file cannot go while it is open, the lock's is still there
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _sweep(parent: Path) -> None:
@@ -212,6 +206,8 @@ def _sweep(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
         lock = folder / _LOCK
         with contextlib.suppress(OSError, filelock.Timeout):
-            if lock.stat().st_uid == os.getuid() and time.time() - lock.stat().st_mtime > _SETTLED:
+            if is_ours(lock.stat()) and time.time() - lock.stat().st_mtime > _SETTLED:
                 with filelock.FileLock(lock, timeout=0, thread_local=False):
+                    shutil.rmtree(folder, ignore_errors=True)
+                if folder.exists():
                     shutil.rmtree(folder, ignore_errors=True)
