@@ -28,13 +28,13 @@ from gdbflash.ingdb.bounds import (
 from gdbflash.ingdb.memory import GdbWire, connection_lost, lost_told
 from gdbflash.ingdb.registers import CoreRegisters
 from gdbflash.ingdb.session import UserSession, run
-from gdbflash.servers import cores
 from gdbflash.servers import reset as corereset
+from gdbflash.servers.cores import CoresOfServer
 from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
 from gdbflash.servers.monitored_run import EndsInMemory, run_core, stop_of
 from gdbflash.servers.profiles import UNKNOWN_COMMAND, ServerProfile
-from gdbflash.target import Beside, Capabilities, CoreState, FlashRegion, Instruction, OtherCore, Stop, StopReason
+from gdbflash.target import Beside, Capabilities, CoreState, FlashRegion, Instruction, Stop, StopReason
 
 STEP_TIMEOUT = 5.0
 """Seconds for one instruction; OpenOCD sees the end of it within its poll of 0.1 s."""
@@ -61,7 +61,7 @@ class Server:
     work_area: range | None = None
 
 
-class GdbTarget:
+class GdbTarget(CoresOfServer):
     """A target behind the server that GDB is connected to; implements `target.Target`.
 
     It has the user's session in its hands from `connect` until `close`. Ctrl-C raises KeyboardInterrupt only in
@@ -346,18 +346,6 @@ class GdbTarget:
                     raise KeyboardInterrupt from None
                 raise
         self.forget_registers()
-
-    def other_cores(self) -> tuple[OtherCore, ...]:
-        """List the other cores of the chip that the server knows of; empty where it cannot tell."""
-        return cores.other_cores(self, self.profile)
-
-    def hold_core(self, name: str) -> None:
-        """Halt another core; raises CommandRefused."""
-        cores.hold(self, self.profile, name)
-
-    def let_core_go(self, name: str) -> None:
-        """Let another core that is halted go on from where it is; raises CommandRefused."""
-        cores.let_go(self, self.profile, name)
 
     def monitor(self, command: str) -> str:
         """Pass a command to the server and return what it printed; raises CommandRefused."""

@@ -17,8 +17,9 @@ from gdbflash.mi.memory import MiWire
 from gdbflash.mi.return_point import ReturnPoint
 from gdbflash.mi.values import instructions_in, pc_in, registers_in
 from gdbflash.runlog import Trace
-from gdbflash.servers import cores, tcl
 from gdbflash.servers import reset as corereset
+from gdbflash.servers import tcl
+from gdbflash.servers.cores import CoresOfServer
 from gdbflash.servers.memory_map import flash_regions_in
 from gdbflash.servers.memory_proof import ProvenMemory
 from gdbflash.servers.monitored_run import EndsInMemory, run_core, stop_of
@@ -28,7 +29,6 @@ from gdbflash.target import (
     Capabilities,
     FlashRegion,
     Instruction,
-    OtherCore,
     ReadBeside,
     Stop,
     StopReason,
@@ -49,7 +49,7 @@ _THIS_HOST = ("127.0.0.1", "localhost", "[::1]")
 """Where OpenOCD sees the files that we write."""
 
 
-class MiTarget:
+class MiTarget(CoresOfServer):
     """A target behind a GDB server; implements `target.Target`."""
 
     def __init__(self, client: MiClient, profile: ServerProfile, supported: str, place: str = "") -> None:
@@ -349,18 +349,6 @@ class MiTarget:
         """Let the core go on from PC; the target can only be closed afterwards."""
         self._return.drop()
         self._release(self.profile.resume)
-
-    def other_cores(self) -> tuple[OtherCore, ...]:
-        """List the other cores of the chip that the server knows of; empty where it cannot tell."""
-        return cores.other_cores(self, self.profile)
-
-    def hold_core(self, name: str) -> None:
-        """Halt another core; raises CommandRefused."""
-        cores.hold(self, self.profile, name)
-
-    def let_core_go(self, name: str) -> None:
-        """Let another core that is halted go on from where it is; raises CommandRefused."""
-        cores.let_go(self, self.profile, name)
 
     def monitor(self, command: str) -> str:
         """Pass a command to the server and return what it printed; raises CommandRefused."""

@@ -12,8 +12,8 @@ from gdbflash.flash.flasher import Flasher
 from gdbflash.onchip.device.cores import unseen_core
 from gdbflash.options import After, Before, RunOptions
 from gdbflash.ranges import Range
-from gdbflash.servers import cores
-from gdbflash.servers.profiles import PROFILES
+from gdbflash.servers.cores import CoresOfServer
+from gdbflash.servers.profiles import PROFILES, ServerProfile
 from gdbflash.target import CoreState, OtherCore
 from tests.support.scripted import FLASH, LOADER, Mishap, ScriptedTarget
 
@@ -152,10 +152,11 @@ def test_the_second_core_of_an_stm32wl_is_told_by_its_boot_bit() -> None:
     assert unseen_core(target, 0x497) is None
 
 
-class Said:
+class Said(CoresOfServer):
     """A debugger whose server says one thing."""
 
-    def __init__(self, said: str | None) -> None:
+    def __init__(self, profile: ServerProfile, said: str | None) -> None:
+        self.profile = profile
         self.said = said
         self.steps: list[str] = []
 
@@ -174,14 +175,14 @@ def test_what_openocd_lists_is_read() -> None:
         "{chip.cpu1 cortex_m running chip.tap 0} {chip.cpu2 cortex_m unknown chip.tap 0} "
         "{beside.cpu cortex_m running beside.tap 0} {odd;name cortex_m running chip.tap 0}"
     )
-    assert cores.other_cores(Said(said), openocd) == (OtherCore("chip.cpu1", RUNNING), OtherCore("chip.cpu2", UNSEEN))
-    assert cores.other_cores(Said("{chip.cpu hla_target halted chip.tap 1}"), openocd) == ()
-    assert cores.other_cores(Said(None), openocd) == ()
+    assert Said(openocd, said).other_cores() == (OtherCore("chip.cpu1", RUNNING), OtherCore("chip.cpu2", UNSEEN))
+    assert Said(openocd, "{chip.cpu hla_target halted chip.tap 1}").other_cores() == ()
+    assert Said(openocd, None).other_cores() == ()
 
 
 def test_a_server_that_shows_one_core_is_asked_nothing() -> None:
-    said = Said("")
     for profile in PROFILES.values():
         if profile.name != "openocd":
-            assert cores.other_cores(said, profile) == ()
-    assert said.steps == []
+            said = Said(profile, "")
+            assert said.other_cores() == ()
+            assert said.steps == []
