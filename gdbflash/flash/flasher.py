@@ -203,7 +203,8 @@ class Flasher:
             too = "".join(f", and so does {name}" for name in self._others.held)
             said = f"The target stays halted, with the loader in its RAM{too}."
             if self._target.capabilities.lets_core_go:
-                said = "The target is halted, but this server lets it run when GDB goes: it does not stay so."
+                said = "The target is halted, but this server lets it run when GDB goes: it does not stay so. "
+                said += "With --after reset the program starts as it should."
             self._observe(Noted("halted", said))
         else:
             if self._loaded is not None:

@@ -152,18 +152,20 @@ class Reading:
 
 
 def _unstable(where: Range) -> Mismatch:
-    return Mismatch(
+    return _mismatch(
+        where,
         f"{where} was read twice and came differently, though Read returned 1 each time. Check the memory's clock and "
         "wiring, and that no other core uses it.",
-        first=where.address,
-        last=where.end - 1,
     )
 
 
 def _changed(where: Range) -> Mismatch:
-    return Mismatch(
+    return _mismatch(
+        where,
         f"What came of {where} is not what the target's RAM held: bytes change on the way. Lower the probe's speed, "
         "and check its cable.",
-        first=where.address,
-        last=where.end - 1,
     )
+
+
+def _mismatch(where: Range, said: str) -> Mismatch:
+    return Mismatch(said, first=where.address, last=where.end - 1)

@@ -251,8 +251,7 @@ PROFILES: dict[str, ServerProfile] = {
             # It announces packets of 16 KiB, and writes at most this through an ST-LINK: 1.7 answers OK and drops the
             # rest, 1.8 refuses.
             largest_write=6144,
-            # Longer reads it cuts after rounding the start down to a word: at odd addresses the last bytes are wrong
-            # (seen with 1.7.0).
+            # Of longer reads from odd addresses bytes were wrong (seen with 1.7.0); why was not looked up.
             largest_read=6144,
             lets_core_go=True,
             # It does not know how to detach.
